@@ -1,0 +1,186 @@
+"""The three attention patterns without dense masks (Fig. 4, 12, 13; Sec. 3.3, 6.1).
+
+    PLA  pixel -> pixel (or only itself); latent i -> all pixels and latents j <= i
+    LPA  latent i -> latents j <= i;      pixel -> all pixels (or only itself) and all latents
+    LCA  (segment s, level i) -> (segment s' <= s, level j <= i) of every patch
+
+Each is a few calls of scaled-dot-product attention on slices of one tensor. The plain versions
+with dense masks, against which tests hold these, are in :mod:`dcs_common.attention_reference`.
+All tensors here are (batch, tokens, heads, head_dim); pixel tokens come before latent tokens.
+"""
+
+from math import log
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from dcs_common.token_layout import TokenGroup
+
+PixelAttention = Literal["full", "self"]
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    out = scaled_dot_product_attention(
+        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
+    )
+    return out.transpose(1, 2)
+
+
+def level_causal_attention(query: Tensor, key: Tensor, value: Tensor, group: TokenGroup) -> Tensor:
+    """LCA for the samples of one group: one call per tile, on the box of keys it sees.
+
+    Args:
+        query: (samples, tokens of this sequence, heads, head_dim).
+        key, value: the same, or with the cached levels in front.
+        group: the tiles.
+    """
+    outputs = []
+    for tile in group.tiles:
+        if len(tile.box) == 1:
+            start, stop = tile.box[0]
+            seen_key, seen_value = key[:, start:stop], value[:, start:stop]
+        else:
+            seen_key = torch.cat([key[:, start:stop] for start, stop in tile.box], dim=1)
+            seen_value = torch.cat([value[:, start:stop] for start, stop in tile.box], dim=1)
+        outputs.append(_attend(query[:, tile.start : tile.stop], seen_key, seen_value))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+
+
+def pixel_logit_bias(num_pixels: int, reference: int | None) -> float:
+    """Return ``-log(P / P_ref)``, which undoes the dilution of latent keys among P pixel keys.
+
+    ``reference`` None switches it off (the paper).
+    """
+    return 0.0 if reference is None else -log(num_pixels / reference)
+
+
+def _latent_query_mask(num_pixels: int, num_latents: int, bias: float, like: Tensor) -> Tensor:
+    """(m, P + m) float mask: all pixels (biased) and latents up to the query's own."""
+    mask = like.new_full((num_latents, num_pixels + num_latents), -torch.inf).triu(num_pixels + 1)
+    mask[:, :num_pixels] += bias
+    return mask
+
+
+def pixel_to_latent_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_pixels: int,
+    *,
+    pixels: PixelAttention = "full",
+    bias: float = 0.0,
+    latents_only: bool = False,
+) -> Tensor:
+    """PLA inside patches.
+
+    Args:
+        query: (p, P + m, heads, head_dim), or (p, m, ...) with ``latents_only``.
+        key, value: (p, P + m, heads, head_dim).
+        num_pixels: P.
+        pixels: what pixel tokens attend to among themselves.
+        bias: added to the logits of pixel keys for latent queries.
+        latents_only: compute latent outputs alone (all that a last block needs).
+    """
+    latent_query = query if latents_only else query[:, num_pixels:]
+    num_latents = latent_query.shape[1]
+    mask = _latent_query_mask(num_pixels, num_latents, bias, query)
+    latents = _attend(latent_query, key, value, mask)
+    if latents_only:
+        return latents
+    if pixels == "self":
+        own = value[:, :num_pixels]
+    else:
+        own = _attend(query[:, :num_pixels], key[:, :num_pixels], value[:, :num_pixels])
+    return torch.cat([own, latents], dim=1)
+
+
+def latent_to_pixel_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    num_pixels: int,
+    *,
+    pixels: PixelAttention = "full",
+    bias: float = 0.0,
+    pixels_only: bool = False,
+) -> Tensor:
+    """LPA inside patches.
+
+    Args:
+        query: (p, P + m, heads, head_dim), or (p, P, ...) with ``pixels_only``.
+        key, value: (p, P + m, heads, head_dim).
+        num_pixels: P.
+        pixels: what pixel tokens attend to among themselves.
+        bias: added to the logits of pixel keys for pixel queries.
+        pixels_only: compute pixel outputs alone (all that a last block needs).
+    """
+    pixel_query = query[:, :num_pixels]
+    if pixels == "self":
+        own_key = key[:, :num_pixels]
+        logit = (pixel_query * own_key).sum(dim=-1) * query.shape[-1] ** -0.5 + bias
+        out = attend_with_summary(
+            pixel_query, logit, value[:, :num_pixels], key[:, num_pixels:], value[:, num_pixels:]
+        )
+    else:
+        mask = None
+        if bias:
+            mask = query.new_zeros(1, key.shape[1])
+            mask[:, :num_pixels] = bias
+            mask = mask.expand(num_pixels, -1)
+        out = _attend(pixel_query, key, value, mask)
+    if pixels_only:
+        return out
+    return torch.cat([out, causal_latent_attention(query, key, value, num_pixels)], dim=1)
+
+
+def causal_latent_attention(query: Tensor, key: Tensor, value: Tensor, first: int = 0) -> Tensor:
+    """Attend from latent i to latents j <= i; latents are the tokens from ``first`` on."""
+    out = scaled_dot_product_attention(
+        query[:, first:].transpose(1, 2),
+        key[:, first:].transpose(1, 2),
+        value[:, first:].transpose(1, 2),
+        is_causal=True,
+    )
+    return out.transpose(1, 2)
+
+
+def attend_with_summary(
+    query: Tensor, logit: Tensor, summary: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    """Attend to some keys and to a set that is known by its log-sum-exp and its average.
+
+    Softmax over a union of two sets is a softmax over one set and one key whose logit is the
+    log-sum-exp of the other.
+
+    Args:
+        query: (p or 1, P, heads, head_dim).
+        logit: (p or 1, P, heads), log-sum-exp of the set's logits.
+        summary: (p or 1, P, heads, head_dim), the set's own attention output.
+        key, value: (p, m, heads, head_dim).
+
+    Returns:
+        (p, P, heads, head_dim).
+    """
+    scaled = query.transpose(1, 2) * query.shape[-1] ** -0.5  # p h P c
+    logits = scaled @ key.permute(0, 2, 3, 1)  # p h P m
+    logit = logit.transpose(1, 2).unsqueeze(-1).expand(*logits.shape[:3], 1)
+    weights = torch.cat([logit, logits], dim=-1).softmax(dim=-1)
+    out = weights[..., 1:] @ value.transpose(1, 2)
+    out = torch.addcmul(out, weights[..., :1], summary.transpose(1, 2))
+    return out.transpose(1, 2)
+
+
+def attention_summary(
+    query: Tensor, key: Tensor, value: Tensor, *, rows_at_once: int = 1024
+) -> tuple[Tensor, Tensor]:
+    """Return full attention's log-sum-exp (1, P, heads) and output (1, P, heads, head_dim)."""
+    scaled = query.transpose(1, 2) * query.shape[-1] ** -0.5
+    transposed_key, values = key.permute(0, 2, 3, 1), value.transpose(1, 2)
+    logit, out = [], []
+    for start in range(0, scaled.shape[2], rows_at_once):
+        logits = scaled[:, :, start : start + rows_at_once] @ transposed_key
+        logit.append(logits.logsumexp(dim=-1))
+        out.append(torch.exp(logits - logit[-1].unsqueeze(-1)) @ values)
+    return torch.cat(logit, dim=2).transpose(1, 2), torch.cat(out, dim=2).transpose(1, 2)

@@ -1,0 +1,10 @@
+"""DCS-Tok: images and clips of any scale as hierarchical latents of fixed size."""
+
+from importlib.metadata import version
+
+from dcs_tok.config import PRESETS, DCSTokConfig, dcs_tok_b, dcs_tok_nano
+from dcs_tok.tokenizer import DCSTok, DecodingStep
+
+__version__ = version("dcs-tok")
+
+__all__ = ["PRESETS", "DCSTok", "DCSTokConfig", "DecodingStep", "dcs_tok_b", "dcs_tok_nano"]

@@ -1,0 +1,153 @@
+"""The tokenizer's frozen config and its presets (Table 3)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dcs_common.attention import PixelAttention
+from dcs_common.rope import RopeConfig
+
+PixelTokens = Literal["source", "canonical"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchNetworkConfig:
+    """Patchifier or depatchifier: transformer blocks inside one patch (Fig. 4a).
+
+    Attributes:
+        width, heads, blocks: of the transformer.
+        pixel_attention: what pixel tokens attend to among themselves: all of them ("full", the
+            paper) or only themselves ("self", linear in the number of pixels).
+        fourier_features: octaves of in-patch coordinates added to pixel tokens; 0 (the paper)
+            leaves the rotary embedding as the only sign of a pixel's place.
+        pixel_logit_reference: P_ref of the bias ``-log(P / P_ref)`` on pixel keys, against the
+            dilution of a few latent keys among P pixel keys; None (the paper) for no bias.
+    """
+
+    width: int
+    heads: int
+    blocks: int
+    pixel_attention: PixelAttention = "full"
+    fourier_features: int = 0
+    pixel_logit_reference: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrunkConfig:
+    """Encoder or decoder: level-causal transformer blocks across patches (Fig. 4b).
+
+    Attributes:
+        width, heads, blocks: of the transformer.
+        level_embedding: add a learned vector per level to the tokens that enter; off in the
+            paper, where the rotary embedding alone tells levels apart.
+        qk_norm: normalise queries and keys.
+    """
+
+    width: int
+    heads: int
+    blocks: int
+    level_embedding: bool = False
+    qk_norm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CanonicalConfig:
+    """The canonical patch (:mod:`dcs_tok.canonical_patch`).
+
+    Attributes:
+        frames, grid: F and g.
+        cell: pixel tokens hold ``cell x cell`` canonical pixels.
+        linear_path: carry the linear code of :mod:`dcs_tok.linear_path`; the transformer then
+            adds to it and starts as an exact zero.
+    """
+
+    frames: int
+    grid: int
+    cell: int = 1
+    linear_path: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.frames, self.grid, self.cell) < 1 or self.grid % self.cell:
+            raise ValueError(
+                "`grid` must be a multiple of `cell` and all sizes at least 1, but frames, grid "
+                f"and cell are {(self.frames, self.grid, self.cell)}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DCSTokConfig:
+    """Everything that decides a tokenizer's architecture.
+
+    Attributes:
+        num_levels: n.
+        latent_channels: channels d of a latent token.
+        patches_short_side: k, the default number of patches along the short side.
+        segments_per_second: k_t for clips.
+        patchifier, depatchifier, encoder, decoder: the four transformers.
+        pixel_tokens: "source", one token for every pixel of the patch (the paper), or
+            "canonical", tokens of the canonical patch, so that cost does not grow with pixels
+            beyond the resampling.
+        canonical: the canonical patch, needed for canonical pixel tokens or the linear path.
+        patch_rope, trunk_rope: rotary frequencies inside and across patches.
+    """
+
+    num_levels: int = 8
+    latent_channels: int = 16
+    patches_short_side: int = 16
+    segments_per_second: int = 6
+    patchifier: PatchNetworkConfig
+    depatchifier: PatchNetworkConfig
+    encoder: TrunkConfig
+    decoder: TrunkConfig
+    pixel_tokens: PixelTokens = "source"
+    canonical: CanonicalConfig | None = None
+    patch_rope: RopeConfig
+    trunk_rope: RopeConfig
+
+    def __post_init__(self) -> None:
+        sizes = {
+            "num_levels": self.num_levels,
+            "latent_channels": self.latent_channels,
+            "patches_short_side": self.patches_short_side,
+            "segments_per_second": self.segments_per_second,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"`{name}` must be at least 1, but is {size}.")
+        if self.pixel_tokens == "canonical" and self.canonical is None:
+            raise ValueError(
+                "`canonical` must be given for canonical pixel tokens, but is None. "
+                "Add a CanonicalConfig or use pixel_tokens='source'."
+            )
+
+
+def dcs_tok_b() -> DCSTokConfig:
+    """DCS-Tok as in Table 3: about 175 million parameters."""
+    patch_network = PatchNetworkConfig(width=256, heads=8, blocks=3)
+    trunk = TrunkConfig(width=768, heads=12, blocks=12)
+    return DCSTokConfig(
+        patchifier=patch_network,
+        depatchifier=patch_network,
+        encoder=trunk,
+        decoder=trunk,
+        # The finest patch of the paper's training has 45 pixels a side (720 px) and 10 frames.
+        patch_rope=RopeConfig(spatial_steps=45, segment_horizon=1, segment_step=0.1),
+        trunk_rope=RopeConfig(spatial_steps=16, segment_horizon=60),
+    )
+
+
+def dcs_tok_nano() -> DCSTokConfig:
+    """The small model that ships with weights: a linear path and about 4 million parameters."""
+    patch_network = PatchNetworkConfig(width=96, heads=3, blocks=2, fourier_features=3)
+    return DCSTokConfig(
+        patchifier=patch_network,
+        depatchifier=patch_network,
+        encoder=TrunkConfig(width=192, heads=6, blocks=2, level_embedding=True),
+        decoder=TrunkConfig(width=192, heads=6, blocks=4, level_embedding=True),
+        pixel_tokens="canonical",
+        canonical=CanonicalConfig(frames=4, grid=16, cell=4),
+        patch_rope=RopeConfig(spatial_steps=4, segment_horizon=1, segment_step=0.25),
+        trunk_rope=RopeConfig(spatial_steps=64, segment_horizon=60),
+    )
+
+
+PRESETS = {"dcs-tok-b": dcs_tok_b, "dcs-tok-nano": dcs_tok_nano}

@@ -1,0 +1,68 @@
+"""The level-causal linear path: a floor under the transformer.
+
+    patch (f, h, w, 3) -> canonical (F, g, g, 3) - mean -> encode_weight -> (n, d)
+    (m, d) -> decode_weight[:m] -> canonical + mean -> read at the asked times and size
+
+Level i of the code is a linear map of the patch alone and adds its own linear term to the
+reconstruction, so any prefix of levels is a code. Started from the Karhunen-Loeve transform
+(:mod:`dcs_tok.klt`), whose components ordered by variance are coarse-to-fine already.
+"""
+
+from fractions import Fraction
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from dcs_tok.canonical_patch import temporal_matrices
+
+
+class LinearPath(nn.Module):
+    """Linear encoder and decoder of canonical patches, level by level."""
+
+    def __init__(self, num_levels: int, latent_channels: int, frames: int, grid: int) -> None:
+        super().__init__()
+        self.frames = frames
+        self.grid = grid
+        shape = (frames, grid, grid, 3)
+        self.mean = nn.Parameter(torch.full(shape, 0.5))
+        self.encode_weight = nn.Parameter(torch.empty(num_levels, latent_channels, *shape))
+        self.decode_weight = nn.Parameter(torch.empty(num_levels, latent_channels, *shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw an orthonormal code; the decoder is its transpose."""
+        with torch.no_grad():
+            flat = torch.empty(
+                self.encode_weight[..., 0, 0, 0, 0].numel(), self.mean.numel(), dtype=torch.float32
+            )
+            nn.init.orthogonal_(flat)
+            self.encode_weight.copy_(flat.view_as(self.encode_weight))
+            self.decode_weight.copy_(self.encode_weight)
+
+    def encode(self, canonical: Tensor, levels: int) -> Tensor:
+        """Encode canonical patches (p, F or 1, g, g, 3) to latents (p, levels, d)."""
+        weight = self.encode_weight[:levels]
+        mean = self.mean
+        bias = -torch.einsum("ndtyxc,tyxc->nd", weight, mean)
+        if canonical.shape[1] == 1:  # one frame, repeated
+            weight = weight.sum(dim=2, keepdim=True)
+        flat = rearrange(weight, "n d t y x c -> (n d) (t y x c)")
+        code = nn.functional.linear(canonical.flatten(1), flat, bias.flatten())
+        return code.view(-1, levels, weight.shape[1])
+
+    def decode(self, latents: Tensor, times: tuple[Fraction, ...]) -> Tensor:
+        """Decode latents (p, m, d) to canonical frames read at ``times``: (p, f, g, g, 3)."""
+        levels = latents.shape[1]
+        read = temporal_matrices(times, self.frames)[1].to(latents)
+        weight = rearrange(self.decode_weight[:levels], "n d t y x c -> t (n d) (y x c)")
+        mean = self.mean.flatten(1)
+        late = len(times) > self.frames  # cheaper to interpolate pictures than weights
+        if not late:
+            weight = torch.einsum("ft,tkj->fkj", read, weight)
+            mean = read @ mean
+        code = latents.flatten(1)
+        frames = torch.einsum("pk,fkj->pfj", code, weight) + mean
+        if late:
+            frames = torch.einsum("ptj,ft->pfj", frames, read)
+        return frames.view(len(code), len(times), self.grid, self.grid, 3)

@@ -1,0 +1,464 @@
+"""DCS-Tok: pictures and clips of any scale to hierarchical latents and back (Fig. 3).
+
+    pixels -> patches -> patchifier -> encoder trunk --(+)--> latents (b, t, h, w, n, d)
+                    \\--> linear path of the canonical patch --/
+    latents -> decoder trunk -> depatchifier --(+)--> patches -> pixels at any size and rate
+          \\--> linear path -------------------/
+
+Every part is level-causal and, over segments, causal in time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from dcs_common.geometry import (
+    PatchGrid,
+    PatchGroup,
+    Rate,
+    exact_rate,
+    frames_at_rate,
+    segment_frames,
+    source_grid,
+    start_anchored_phase,
+)
+from dcs_common.kv_cache import KeyValueCache
+from dcs_common.latents import Latents
+from dcs_common.levels import check_level_map
+from dcs_common.pretrained import PretrainedModel
+from dcs_common.token_layout import TokenLayout
+from torch import Tensor
+
+from dcs_tok.canonical_patch import to_canonical
+from dcs_tok.config import DCSTokConfig, dcs_tok_b
+from dcs_tok.depatchifier import Depatchifier, PixelQueries
+from dcs_tok.linear_path import LinearPath
+from dcs_tok.patch_work import (
+    DEFAULT_MAX_MEMORY,
+    WorkPlan,
+    by_level_count,
+    plan_work,
+    restore_order,
+)
+from dcs_tok.patchifier import Patchifier
+from dcs_tok.pixel_tokens import PixelTokens
+from dcs_tok.pixels import check_pixels, check_size
+from dcs_tok.trunk import Trunk
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingStep:
+    """A preview: pixels decoded from the levels up to ``level``."""
+
+    level: int
+    pixels: Tensor
+
+
+class DCSTok(PretrainedModel):
+    """The tokenizer.
+
+    ``encode``, ``decode`` and ``decode_progressive`` are for use: they check their input, work in
+    pieces under a memory ceiling and record no gradients. Calling the module is for training.
+
+    Attributes:
+        max_memory: bytes that patch networks and resampling may hold at once, beside inputs,
+            outputs, weights and the trunk's activations.
+    """
+
+    config_class: ClassVar[type] = DCSTokConfig
+    model_kind: ClassVar[str] = "dcs-tok"
+    bundled: ClassVar[dict[str, Path]] = {"dcs-tok-nano": WEIGHTS / "dcs-tok-nano"}
+    config: DCSTokConfig
+
+    def __init__(self, config: DCSTokConfig | None = None) -> None:
+        config = dcs_tok_b() if config is None else config
+        super().__init__(config)
+        self.max_memory = DEFAULT_MAX_MEMORY
+        n, d = config.num_levels, config.latent_channels
+        self.pixel_tokens = PixelTokens(config)
+        channels = self.pixel_tokens.channels
+        self.patchifier = Patchifier(config.patchifier, config.patch_rope, channels, n)
+        width_in, width_out = config.patchifier.width, config.depatchifier.width
+        self.encoder = Trunk(config.encoder, config.trunk_rope, width_in, d, n)
+        self.decoder = Trunk(config.decoder, config.trunk_rope, d, width_out, n)
+        self.depatchifier = Depatchifier(
+            config.depatchifier, config.patch_rope, width_out, channels, n
+        )
+        self.linear_path = None
+        if config.canonical is not None and config.canonical.linear_path:
+            canonical = config.canonical
+            self.linear_path = LinearPath(n, d, canonical.frames, canonical.grid)
+            for head in (self.encoder.tokens_out, self.depatchifier.pixels_out):
+                torch.nn.init.zeros_(head.weight)
+                torch.nn.init.zeros_(head.bias)
+
+    # ---------------------------------------------------------------- encoding
+
+    @torch.no_grad()
+    def encode(
+        self,
+        pixels: Tensor,
+        fps: Rate | None = None,
+        levels: int | Tensor | None = None,
+        patches: int | None = None,
+        *,
+        anchor: Literal["end", "start"] = "end",
+    ) -> Latents:
+        """Encode pictures (b, 3, H, W) or clips (b, 3, T, H, W), RGB in [0, 1].
+
+        Args:
+            pixels: any size and number of frames.
+            fps: frames per second of clips.
+            levels: how many levels to compute, one count or a map (t, h, w) or (b, t, h, w);
+                default all. ``tokens`` gets as many levels as the highest count.
+            patches: k, patches along the short side; default the model's.
+            anchor: "end" aligns the last frame with the end of a segment; "start" makes the first
+                segment a full one, for streams whose length is not known.
+
+        Raises:
+            ValueError: naming requirement, value and remedy.
+        """
+        clip, rate = check_pixels(pixels, fps)
+        grid, phase = self._source_grid(clip, rate, patches, anchor)
+        n = self.config.num_levels
+        shape = (len(clip), *grid.shape)
+        level_map = check_level_map(n if levels is None else levels, shape, n)
+        return self._encode(clip, grid, level_map, rate, phase)
+
+    def _source_grid(
+        self, clip: Tensor, fps: Fraction | None, patches: int | None, anchor: str
+    ) -> tuple[PatchGrid, Fraction]:
+        phase = Fraction(0)
+        if anchor not in ("end", "start"):
+            raise ValueError(f"`anchor` must be 'end' or 'start', but is {anchor!r}.")
+        if anchor == "start" and fps is not None:
+            phase = start_anchored_phase(clip.shape[2], fps, self.config.segments_per_second)
+        grid = source_grid(
+            (clip.shape[3], clip.shape[4]),
+            clip.shape[2],
+            fps,
+            patches=self.config.patches_short_side if patches is None else patches,
+            segments_per_second=self.config.segments_per_second,
+            phase=phase,
+        )
+        return grid, phase
+
+    def _encode(
+        self,
+        clip: Tensor,
+        grid: PatchGrid,
+        level_map: Tensor,
+        fps: Fraction | None,
+        phase: Fraction,
+    ) -> Latents:
+        layout = TokenLayout.of(level_map)
+        patch_tokens, linear = self._patchify(clip, grid, level_map, layout.num_levels)
+        code = self.encoder(layout.gather(patch_tokens), layout)
+        if linear is not None:
+            code = code + layout.gather(linear)
+        return Latents(
+            tokens=layout.scatter(code),
+            levels=level_map.to(code.device),
+            size=(clip.shape[3], clip.shape[4]),
+            fps=fps,
+            frames=clip.shape[2],
+            phase=phase,
+            tokenizer=self.fingerprint,
+        )
+
+    def _patchify(
+        self, clip: Tensor, grid: PatchGrid, level_map: Tensor, num_levels: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return tokens (b, t, h, w, n, width) and the linear path's code (..., d)."""
+        counts = level_map.flatten()
+        where, tokens, linear = [], [], []
+        for group in grid.groups:
+            plan = self._plan(group, self.config.patchifier.width)
+            coordinates = self.pixel_tokens.encoding_coordinates(group)
+            for part in group.split(max(1, plan.patches_in_memory // len(clip))):
+                index = self._batch_index(grid, part, len(clip))
+                patches = grid.take(clip, part).flatten(0, 1).to(self.patchifier.latent_tokens)
+                for count, piece in by_level_count(counts[index], plan.patches_at_once):
+                    some = patches
+                    if len(piece) < len(patches):
+                        some = patches.index_select(0, piece.to(patches.device))
+                    canonical = self._to_canonical(some, part)
+                    inputs = self.pixel_tokens.embeddable(some, canonical)
+                    tokens.append(self.patchifier(inputs, coordinates, count).flatten(0, 1))
+                    if self.linear_path is not None:
+                        linear.append(self.linear_path.encode(canonical, count).flatten(0, 1))
+                    row = index[piece][:, None] * num_levels + torch.arange(count)
+                    where.append(row.flatten())
+        rows = torch.cat(where).to(clip.device)
+
+        def place(values: list[Tensor]) -> Tensor:
+            joined = torch.cat(values)
+            empty = joined.new_zeros(len(counts) * num_levels, joined.shape[1])
+            return empty.index_copy(0, rows, joined).view(*level_map.shape, num_levels, -1)
+
+        return place(tokens), place(linear) if linear else None
+
+    def _to_canonical(self, patches: Tensor, group: PatchGroup) -> Tensor | None:
+        canonical = self.config.canonical
+        if canonical is None:
+            return None
+        return to_canonical(patches, group.times, canonical.frames, canonical.grid)
+
+    @staticmethod
+    def _batch_index(grid: PatchGrid, group: PatchGroup, batch: int) -> Tensor:
+        """Flat (sample, segment, row, column) index of a group's patches, sample-major."""
+        segments, rows, columns = grid.shape
+        first = torch.arange(batch)[:, None] * (segments * rows * columns)
+        return (first + grid.patch_index(group)).flatten()
+
+    def _plan(self, group: PatchGroup, width: int) -> WorkPlan:
+        tokens = group.pixels_per_patch
+        if self.config.pixel_tokens == "canonical":
+            tokens = len(self.pixel_tokens.encoding_coordinates(group))
+        return plan_work(
+            tokens + self.config.num_levels,
+            width,
+            3 * group.pixels_per_patch,
+            self.patchifier.latent_tokens.element_size(),
+            self.max_memory,
+        )
+
+    # ---------------------------------------------------------------- decoding
+
+    @torch.no_grad()
+    def decode(
+        self,
+        latents: Latents,
+        size: tuple[int, int] | None = None,
+        fps: Rate | None = None,
+        levels: int | Tensor | None = None,
+    ) -> Tensor:
+        """Decode to pixels in [0, 1]: (b, 3, H, W), or (b, 3, T, H, W) for clips.
+
+        Args:
+            latents: from this tokenizer or from a generator trained on its latents.
+            size: (height, width), any that gives each patch a pixel; default the source's.
+            fps: frames per second for clips; default the source's. T becomes
+                ``max(1, ceil(frames * fps / source fps))``.
+            levels: use at most so many levels, a count or a map; default all there are.
+
+        Raises:
+            ValueError: naming requirement, value and remedy.
+        """
+        latents, grid = self._target(latents, size, fps, levels)
+        tokens = self._decode_trunk(latents)
+        out = self._canvas(latents, grid)
+        self._depatchify_into(out, tokens, latents, grid, {}, None)
+        return out.squeeze(2) if latents.fps is None else out
+
+    @torch.no_grad()
+    def decode_progressive(
+        self,
+        latents: Latents,
+        size: tuple[int, int] | None = None,
+        fps: Rate | None = None,
+        levels: int | Tensor | None = None,
+    ) -> Iterator[DecodingStep]:
+        """Decode level by level, reusing the keys and values of earlier levels (Eq. 2 to 5).
+
+        Yields a :class:`DecodingStep` after every level; the last equals :meth:`decode`. All
+        steps together cost the decoder trunk what one joint pass costs. The depatchifier's
+        pixels see every level, so it runs again for each preview, but only for patches that
+        the new level changes. Arguments and errors as for :meth:`decode`.
+        """
+        latents, grid = self._target(latents, size, fps, levels)
+        layout = TokenLayout.of(latents.levels, latents.num_levels)
+        cache = KeyValueCache(len(self.decoder.blocks))
+        shape = (*latents.levels.shape, latents.num_levels, self.config.depatchifier.width)
+        tokens = self._latent_tokens(latents).new_zeros(shape)
+        flat = tokens.view(-1, shape[-1])
+        out = self._canvas(latents, grid)
+        shared: dict[PatchGroup, PixelQueries] = {}
+        for level in range(int(latents.levels.max())):
+            part = layout.at_level(level)
+            new = self.decoder(part.gather(self._latent_tokens(latents)), part, cache)
+            flat.index_copy_(0, part.token_index.to(flat.device), new)
+            self._depatchify_into(out, tokens, latents, grid, shared, level + 1)
+            pixels = out.squeeze(2) if latents.fps is None else out
+            yield DecodingStep(level + 1, pixels.clone())
+
+    def _target(
+        self,
+        latents: Latents,
+        size: tuple[int, int] | None,
+        fps: Rate | None,
+        levels: int | Tensor | None,
+    ) -> tuple[Latents, PatchGrid]:
+        """Check a request; return latents cut to the asked levels and the grid to fill."""
+        config = self.config
+        if latents.tokens.shape[5] != config.latent_channels:
+            raise ValueError(
+                f"Latents must have {config.latent_channels} channels for this model, but have "
+                f"{latents.tokens.shape[5]}. Decode them with the model that made them."
+            )
+        if latents.num_levels > config.num_levels:
+            raise ValueError(
+                f"Latents must have at most {config.num_levels} levels for this model, but have "
+                f"{latents.num_levels}. Cut them with `take_levels` or use their own model."
+            )
+        if None not in (latents.tokenizer, self.fingerprint) and (
+            latents.tokenizer != self.fingerprint
+        ):
+            raise ValueError(
+                f"Latents must come from the tokenizer that decodes them ({self.fingerprint}), "
+                f"but come from {latents.tokenizer}. Load that model."
+            )
+        if levels is not None:
+            shape = tuple(latents.levels.shape)
+            level_map = check_level_map(levels, shape, latents.num_levels)
+            kept = torch.minimum(level_map.to(latents.levels.device), latents.levels.long())
+            latents = Latents(
+                tokens=latents.tokens[..., : int(kept.max()), :],
+                levels=kept,
+                size=latents.size,
+                fps=latents.fps,
+                frames=latents.frames,
+                phase=latents.phase,
+            )
+        size = latents.size if size is None else check_size(size)
+        segments, rows, columns = latents.grid
+        if latents.fps is None:
+            if fps is not None:
+                raise ValueError(
+                    f"Images have no frame rate, but `fps` is {fps}. Leave it out."
+                )
+            spans = segment_frames(1, None, config.segments_per_second)
+        else:
+            rate = latents.fps if fps is None else exact_rate(fps)
+            spans = segment_frames(
+                frames_at_rate(latents.frames, latents.fps, rate),
+                rate,
+                config.segments_per_second,
+                latents.phase,
+                segments,
+            )
+        return latents, PatchGrid(size, rows, columns, spans)
+
+    def _latent_tokens(self, latents: Latents) -> Tensor:
+        """Return the tokens on the model's device and in its precision."""
+        return latents.tokens.to(self.decoder.tokens_in.weight)
+
+    def _decode_trunk(self, latents: Latents) -> Tensor:
+        """Return decoder tokens (b, t, h, w, n, width)."""
+        layout = TokenLayout.of(latents.levels, latents.num_levels)
+        return layout.scatter(self.decoder(layout.gather(self._latent_tokens(latents)), layout))
+
+    def _canvas(self, latents: Latents, grid: PatchGrid) -> Tensor:
+        frames = grid.num_frames
+        return self._latent_tokens(latents).new_empty(len(latents.levels), 3, frames, *grid.size)
+
+    def _depatchify_into(
+        self,
+        out: Tensor,
+        tokens: Tensor,
+        latents: Latents,
+        grid: PatchGrid,
+        shared: dict[PatchGroup, PixelQueries],
+        level: int | None,
+    ) -> None:
+        """Write clamped pixels into ``out``.
+
+        With ``level`` (progressive work), patches are decoded from their levels up to it, and
+        those that have fewer are finished and left alone.
+        """
+        for part, patches in self._depatchify(tokens, latents, grid, shared, level, out):
+            grid.put(out, part, patches.clamp_(0, 1).unflatten(0, (len(out), -1)))
+
+    def _depatchify(
+        self,
+        tokens: Tensor,
+        latents: Latents,
+        grid: PatchGrid,
+        shared: dict[PatchGroup, PixelQueries],
+        level: int | None = None,
+        current: Tensor | None = None,
+    ) -> Iterator[tuple[PatchGroup, Tensor]]:
+        """Yield parts of the grid with their patches (b * patches, f, h, w, 3)."""
+        batch = len(latents.levels)
+        counts = latents.levels.flatten().cpu()
+        by_patch = tokens.flatten(0, 3)
+        codes = self._latent_tokens(latents).flatten(0, 3)
+        for group in grid.groups:
+            if group not in shared:
+                coordinates = self.pixel_tokens.decoding_coordinates(group)
+                shared[group] = self.depatchifier.prepare(coordinates)
+            plan = self._plan(group, self.config.depatchifier.width)
+            for part in group.split(max(1, plan.patches_in_memory // batch)):
+                index = self._batch_index(grid, part, batch)
+                part_counts = counts[index]
+                if level is not None:
+                    done = part_counts < level
+                    if bool(done.all()):
+                        continue
+                    part_counts = part_counts.clamp(max=level)
+                pieces = []
+                for count, piece in by_level_count(part_counts, plan.patches_at_once):
+                    if level is not None and count < level:
+                        kept = grid.take(current, part).flatten(0, 1)
+                        pieces.append((piece, kept[piece.to(kept.device)]))
+                        continue
+                    rows = index[piece].to(tokens.device)
+                    outputs = self.depatchifier(by_patch[rows, :count], shared[group])
+                    linear = None
+                    if self.linear_path is not None:
+                        linear = self.linear_path.decode(codes[rows, :count], part.times)
+                    pieces.append((piece, self.pixel_tokens.read(outputs, linear, part)))
+                yield part, restore_order(pieces)
+
+    # ---------------------------------------------------------------- training
+
+    def forward(
+        self,
+        pixels: Tensor,
+        fps: Rate | None = None,
+        levels: int | Tensor | None = None,
+        patches: int | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        target_fps: Rate | None = None,
+    ) -> tuple[Tensor, Latents]:
+        """Encode and decode, differentiably, for training.
+
+        Args:
+            pixels, fps, levels, patches: as for :meth:`encode`.
+            size, target_fps: scale of the reconstruction; default the input's.
+
+        Returns:
+            The reconstruction, not clamped, and the latents.
+        """
+        clip, rate = check_pixels(pixels, fps)
+        grid, phase = self._source_grid(clip, rate, patches, "end")
+        n = self.config.num_levels
+        level_map = check_level_map(n if levels is None else levels, (len(clip), *grid.shape), n)
+        latents = self._encode(clip, grid, level_map, rate, phase)
+        return self.reconstruct(latents, size, target_fps), latents
+
+    def reconstruct(
+        self, latents: Latents, size: tuple[int, int] | None = None, fps: Rate | None = None
+    ) -> Tensor:
+        """Decode differentiably, without clamping; arguments as for :meth:`decode`."""
+        latents, grid = self._target(latents, size, fps, None)
+        tokens = self._decode_trunk(latents)
+        parts = [
+            (part, patches.unflatten(0, (len(latents.levels), -1)))
+            for part, patches in self._depatchify(tokens, latents, grid, {})
+        ]
+        pixels = grid.assemble(parts)
+        return pixels.squeeze(2) if latents.fps is None else pixels
+
+    def fingerprinted_tensors(self) -> dict[str, Tensor]:
+        """Return the encoding half: a decoder may be fine-tuned without changing latents."""
+        halves = ("patchifier.", "encoder.", "linear_path.encode_weight", "linear_path.mean")
+        return {
+            name: tensor for name, tensor in self.state_dict().items() if name.startswith(halves)
+        }

@@ -1,0 +1,51 @@
+"""Encoder and decoder: level-causal transformers across patches (Sec. 3.2, Fig. 4b)."""
+
+import torch
+from dcs_common.kv_cache import KeyValueCache
+from dcs_common.level_causal_block import LevelCausalBlock
+from dcs_common.norms import RMSNorm
+from dcs_common.rope import GroupedRope, RopeConfig
+from dcs_common.token_layout import TokenLayout
+from torch import Tensor, nn
+
+from dcs_tok.config import TrunkConfig
+
+
+class Trunk(nn.Module):
+    """tokens (tokens, in) -> linear -> blocks with LCA -> norm -> linear -> (tokens, out)."""
+
+    def __init__(
+        self,
+        config: TrunkConfig,
+        rope: RopeConfig,
+        in_channels: int,
+        out_channels: int,
+        num_levels: int,
+    ) -> None:
+        super().__init__()
+        self.tokens_in = nn.Linear(in_channels, config.width)
+        self.level_embedding = (
+            nn.Parameter(torch.randn(num_levels, config.width) * 0.02)
+            if config.level_embedding
+            else None
+        )
+        self.blocks = nn.ModuleList(
+            LevelCausalBlock(config.width, config.heads, config.qk_norm)
+            for _ in range(config.blocks)
+        )
+        self.rope = GroupedRope(config.width // config.heads, rope)
+        self.norm = RMSNorm(config.width)
+        self.tokens_out = nn.Linear(config.width, out_channels)
+
+    def forward(
+        self, sequence: Tensor, layout: TokenLayout, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Transform a flat level-major sequence; with a cache, one level of it."""
+        x = self.tokens_in(sequence)
+        if self.level_embedding is not None:
+            level = layout.token_index % layout.num_levels
+            x = x + self.level_embedding[level.to(x.device)]
+        rotations = layout.rotations(self.rope, x)
+        for i, block in enumerate(self.blocks):
+            x = block(x, layout, rotations, cache.layers[i] if cache else None)
+        return self.tokens_out(self.norm(x))
