@@ -18,11 +18,11 @@ class _GatedSiLU(torch.autograd.Function):
         return nn.functional.silu(gate).mul_(value)
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+    def setup_context(ctx, inputs, output) -> None:
         ctx.save_for_backward(inputs[0])
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:  # noqa: ANN001
+    def backward(ctx, grad: Tensor) -> Tensor:
         gate, value = ctx.saved_tensors[0].chunk(2, dim=-1)
         sigmoid = torch.sigmoid(gate)
         silu = gate * sigmoid

@@ -39,12 +39,14 @@ def exact_rate(fps: Rate) -> Fraction:
         rate = Fraction(fps)
     except (ValueError, TypeError, OverflowError, ZeroDivisionError):
         rate = Fraction(0)
+    if isinstance(fps, float):
+        rate = rate.limit_denominator(100_000)
     if rate <= 0:
         raise ValueError(
             f"`fps` must be a positive frame rate, but is {fps!r}. "
             "Give frames per second as a number or a fraction such as '30000/1001'."
         )
-    return rate.limit_denominator(100_000) if isinstance(fps, float) else rate
+    return rate
 
 
 def _round_half_up(numerator: int, denominator: int) -> int:
@@ -104,10 +106,12 @@ def segment_frames(
     """Assign frames to segments, first segment first.
 
     With ``segments`` given (decoding at another rate), frames that would fall before the first
-    segment are read at its beginning, coordinate 0.
+    segment are read at its beginning, coordinate 0. A lower rate may step over a partial first
+    segment, which then has no frames.
 
     Raises:
-        ValueError: if the rate is below ``segments_per_second``, or frames and rate disagree.
+        ValueError: if the rate is below ``segments_per_second``, ``phase`` is outside [0, 1), or
+            frames and rate do not fit ``segments``.
     """
     if frames < 1:
         raise ValueError(f"`frames` must be at least 1, but is {frames}.")
@@ -123,23 +127,32 @@ def segment_frames(
             f"{float(fps):g}. Use a rate of {segments_per_second} or more, or a model with fewer "
             "segments per second."
         )
+    if not 0 <= phase < 1:
+        raise ValueError(
+            f"`phase` must be a part of a segment in [0, 1), but is {phase}. "
+            "Take it from `start_anchored_phase`, or leave it out."
+        )
+    oldest = (frames - 1) * segments_per_second / fps + phase
+    total = floor(oldest) + 1 if segments is None else segments
+    if not total - 2 <= floor(oldest) <= total:
+        raise ValueError(
+            f"The frames must fit the {total} segments, but {frames} frames at {float(fps):g} fps "
+            f"make {floor(oldest) + 1}. Correct the number of frames or the rate."
+        )
     ages = [(frames - 1 - j) * segments_per_second / fps + phase for j in range(frames)]
-    total = floor(ages[0]) + 1 if segments is None else segments
     members: list[list[tuple[int, Fraction]]] = [[] for _ in range(total)]
     for frame, age in enumerate(ages):
         if age >= total:
             members[0].append((frame, Fraction(0)))
         else:
             members[total - 1 - floor(age)].append((frame, 1 - (age - floor(age))))
-    if not all(members):
-        raise ValueError(
-            f"Every one of the {total} segments must hold a frame, but {frames} frames at "
-            f"{float(fps):g} fps leave one empty. Ask for a higher rate or more frames."
-        )
-    return tuple(
-        Segment(group[0][0], group[-1][0] + 1, tuple(time for _, time in group))
-        for group in members
-    )
+    if not members[0]:
+        return Segment(0, 0, ()), *map(_span, members[1:])
+    return tuple(map(_span, members))
+
+
+def _span(members: list[tuple[int, Fraction]]) -> Segment:
+    return Segment(members[0][0], members[-1][0] + 1, tuple(time for _, time in members))
 
 
 @dataclass(frozen=True)
@@ -229,7 +242,7 @@ class PatchGrid:
 
     @cached_property
     def groups(self) -> tuple[PatchGroup, ...]:
-        """Groups of equal patches; together they cover the grid exactly once."""
+        """Groups of equal patches; together they cover every pixel exactly once."""
 
         def by_extent(edges: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
             found: dict[int, list[int]] = {}
@@ -239,7 +252,8 @@ class PatchGrid:
 
         by_times: dict[tuple[Fraction, ...], list[int]] = {}
         for i, span in enumerate(self.spans):
-            by_times.setdefault(span.times, []).append(i)
+            if span.times:
+                by_times.setdefault(span.times, []).append(i)
         return tuple(
             PatchGroup(tuple(segments), rows, columns, height, width, times)
             for times, segments in by_times.items()
@@ -269,9 +283,11 @@ class PatchGrid:
         block = _select(_select(_select(pixels, 2, frames), 3, rows), 4, columns)
         b, c = block.shape[:2]
         s, r, f = len(group.segments), len(group.rows), len(group.times)
-        block = block.view(b, c, s, f, r, group.height, len(group.columns), group.width) \
-            if block.is_contiguous() \
+        block = (
+            block.view(b, c, s, f, r, group.height, len(group.columns), group.width)
+            if block.is_contiguous()
             else block.reshape(b, c, s, f, r, group.height, len(group.columns), group.width)
+        )
         block = block.permute(0, 2, 4, 6, 3, 5, 7, 1)
         return block.reshape(b, group.num_patches, f, group.height, group.width, c)
 
@@ -353,6 +369,4 @@ def source_grid(
 ) -> PatchGrid:
     """Lay the grid of Eq. 1 over a picture or clip that is to be encoded."""
     rows, columns = patch_counts(size, patches)
-    return PatchGrid(
-        size, rows, columns, segment_frames(frames, fps, segments_per_second, phase)
-    )
+    return PatchGrid(size, rows, columns, segment_frames(frames, fps, segments_per_second, phase))

@@ -18,6 +18,7 @@ from dcs_common.geometry import Rate, exact_rate
 LATENT_FORMAT = 1
 _KIND = "dcs-latents"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,7 +59,7 @@ class Latents:
         if levels is None:
             levels = torch.full(tokens.shape[:4], tokens.shape[4], dtype=torch.int64)
             object.__setattr__(self, "levels", levels.to(tokens.device))
-        elif tuple(levels.shape) != tuple(tokens.shape[:4]) or levels.is_floating_point():
+        elif tuple(levels.shape) != tuple(tokens.shape[:4]) or levels.dtype not in _INTEGERS:
             raise ValueError(
                 f"`levels` must be integers of shape {tuple(tokens.shape[:4])}, but are "
                 f"{levels.dtype} of shape {tuple(levels.shape)}."
@@ -81,6 +82,11 @@ class Latents:
             raise ValueError(
                 "An image has one frame in one segment and a clip needs `fps`, but `fps` is "
                 f"{self.fps} for {self.frames} frames in {tokens.shape[1]} segments."
+            )
+        if not 0 <= self.phase < 1:
+            raise ValueError(
+                f"`phase` must be a part of a segment in [0, 1), but is {self.phase}. "
+                "It is 0 unless the clip came as a stream."
             )
 
     @property
@@ -169,7 +175,7 @@ class Latents:
             ) from None
         try:
             return cls._from_tensors(tensors, json.loads(metadata["about"]))
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise ValueError(
                 f"A latent file must be consistent, but {path} is not ({error}). Write it again."
             ) from None
@@ -183,9 +189,15 @@ class Latents:
             raise ValueError("wrong shapes or types")
         if num_levels > 64:
             raise ValueError(f"{num_levels} levels")
+        active = [levels >= level for level in range(1, num_levels + 1)]
+        for level, where in enumerate(active, start=1):
+            # Checked before memory is taken; an assignment would stretch a single row.
+            shape = (int(where.sum()), first.shape[1])
+            if tuple(tensors[f"level.{level}"].shape) != shape:
+                raise ValueError(f"level {level} does not hold {shape[0]} tokens")
         tokens = first.new_zeros(*levels.shape, num_levels, first.shape[1])
-        for level in range(1, num_levels + 1):
-            tokens[..., level - 1, :][levels >= level] = tensors[f"level.{level}"]
+        for level, where in enumerate(active, start=1):
+            tokens[..., level - 1, :][where] = tensors[f"level.{level}"]
         if not all(math.isfinite(x) for x in torch.stack(torch.aminmax(tokens)).tolist()):
             raise ValueError("tokens that are not finite")
         return cls(

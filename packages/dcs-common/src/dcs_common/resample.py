@@ -92,7 +92,17 @@ def resize(pixels: Tensor, size: tuple[int, int], *, alignment: Alignment = "cor
 
     Linear interpolation when enlarging, a triangle low-pass filter when reducing. With corner
     alignment the corner samples keep their places (``align_corners=True``).
+
+    Raises:
+        ValueError: if the pixels are not floats or a side would have no pixel.
     """
+    if not pixels.is_floating_point():
+        raise ValueError(
+            f"`pixels` must be floats, but are {pixels.dtype}. "
+            "Convert them, with `/ 255` for bytes."
+        )
+    if min(size) < 1:
+        raise ValueError(f"`size` must be at least 1x1, but is {size[1]}x{size[0]}.")
     for dim, target in ((-2, size[0]), (-1, size[1])):
         source = pixels.shape[dim]
         if source == target:

@@ -41,6 +41,11 @@ class RopeConfig:
                 "Rotary grids and horizons must be at least 1, but are "
                 f"{(self.spatial_steps, self.segment_horizon, self.level_horizon)}."
             )
+        if not self.segment_step > 0:
+            raise ValueError(
+                f"`segment_step` must be positive, but is {self.segment_step}. "
+                "Give the distance of two neighbours in time, 1 for segments."
+            )
         if len(self.shares) != len(AXES) or min(self.shares) < 0 or sum(self.shares) < 1:
             raise ValueError(
                 f"`shares` must be four non-negative integers, but is {self.shares}. "
@@ -95,12 +100,12 @@ class _Rotate(torch.autograd.Function):
         return out
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # noqa: ANN001
+    def setup_context(ctx, inputs, output) -> None:
         _, cos, sin = inputs
         ctx.save_for_backward(cos, sin)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # noqa: ANN001, ANN205
+    def backward(ctx, grad: Tensor):
         cos, sin = ctx.saved_tensors
         return _Rotate.apply(grad, cos, -sin), None, None
 
@@ -123,9 +128,7 @@ class GroupedRope(nn.Module):
         spatial = (pi, pi * max(1, config.spatial_steps))
         # No buffer: angles are taken in float64 on the CPU, whatever the module's type and place
         # (a model may be built on the meta device).
-        self._frequencies = torch.zeros(
-            len(AXES), head_dim // 2, dtype=torch.float64, device="cpu"
-        )
+        self._frequencies = torch.zeros(len(AXES), head_dim // 2, dtype=torch.float64, device="cpu")
         spans = [
             (pi / config.segment_horizon, pi / config.segment_step, time),
             (*spatial, row),
@@ -139,7 +142,7 @@ class GroupedRope(nn.Module):
             start += count
 
     def forward(self, coordinates: Tensor, like: Tensor) -> Rotation:
-        """Return the rotation of tokens at float64 ``coordinates`` (..., s, 4), cast as ``like``."""
+        """Return the rotation at float64 ``coordinates`` (..., s, 4), cast as ``like``."""
         angles = (coordinates.double() @ self._frequencies).unsqueeze(-2)
         return Rotation(angles.cos().to(like), angles.sin().to(like))
 

@@ -14,8 +14,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 import torch
-from dcs_common.resample import resize_matrix
 from torch import Tensor
+
+from dcs_common.resample import resize_matrix
 
 
 @lru_cache(maxsize=512)

@@ -11,6 +11,8 @@ with each patch's latents. The last block hands on pixels only.
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
+
 from dcs_common.attention import (
     attend_with_summary,
     attention_summary,
@@ -21,8 +23,6 @@ from dcs_common.attention import (
 from dcs_common.norms import RMSNorm
 from dcs_common.positions import level_coordinates
 from dcs_common.rope import GroupedRope, RopeConfig, Rotation, rotate
-from torch import Tensor, nn
-
 from dcs_tok.config import PatchNetworkConfig
 from dcs_tok.patch_block import PatchBlock
 from dcs_tok.pixel_position import FourierFeatures, patch_rotation

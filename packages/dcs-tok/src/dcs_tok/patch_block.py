@@ -1,8 +1,9 @@
 """The transformer block of patchifier and depatchifier, inside one patch (Fig. 4a)."""
 
+from torch import Tensor, nn
+
 from dcs_common.feed_forward import SwiGLU
 from dcs_common.norms import RMSNorm
-from torch import Tensor, nn
 
 
 class PatchBlock(nn.Module):

@@ -7,12 +7,12 @@ The last block hands on latent tokens only, so there pixels give keys and values
 """
 
 import torch
+from torch import Tensor, nn
+
 from dcs_common.attention import pixel_logit_bias, pixel_to_latent_attention
 from dcs_common.norms import RMSNorm
 from dcs_common.positions import level_coordinates
 from dcs_common.rope import GroupedRope, RopeConfig, rotate
-from torch import Tensor, nn
-
 from dcs_tok.config import PatchNetworkConfig
 from dcs_tok.patch_block import PatchBlock
 from dcs_tok.pixel_position import FourierFeatures, patch_rotation

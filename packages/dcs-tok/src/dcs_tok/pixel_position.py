@@ -3,8 +3,9 @@
 from math import pi
 
 import torch
-from dcs_common.rope import GroupedRope, Rotation
 from torch import Tensor, nn
+
+from dcs_common.rope import GroupedRope, Rotation
 
 
 class FourierFeatures(nn.Module):

@@ -7,11 +7,11 @@ canonical patch, so that their number does not depend on the scale.
 from fractions import Fraction
 
 import torch
-from dcs_common.geometry import PatchGroup
-from dcs_common.positions import pixel_coordinates
 from einops import rearrange
 from torch import Tensor
 
+from dcs_common.geometry import PatchGroup
+from dcs_common.positions import pixel_coordinates
 from dcs_tok.canonical_patch import from_canonical, temporal_matrices
 from dcs_tok.config import CanonicalConfig, DCSTokConfig
 
@@ -61,9 +61,7 @@ class PixelTokens:
         if self.from_source:
             return patches.flatten(1, 3) * 2 - 1
         cell = self.canonical.cell
-        tokens = rearrange(
-            canonical, "p f (y a) (x b) c -> p (f y x) (a b c)", a=cell, b=cell
-        )
+        tokens = rearrange(canonical, "p f (y a) (x b) c -> p (f y x) (a b c)", a=cell, b=cell)
         return tokens * 2 - 1
 
     def read(self, outputs: Tensor, linear: Tensor | None, group: PatchGroup) -> Tensor:

@@ -3,8 +3,9 @@
 from fractions import Fraction
 
 import torch
-from dcs_common.geometry import Rate, exact_rate
 from torch import Tensor
+
+from dcs_common.geometry import Rate, exact_rate
 
 
 def check_pixels(pixels: Tensor, fps: Rate | None) -> tuple[Tensor, Fraction | None]:
@@ -21,9 +22,7 @@ def check_pixels(pixels: Tensor, fps: Rate | None) -> tuple[Tensor, Fraction | N
             f"but is {found}. Add a batch axis, and convert to RGB."
         )
     if 0 in pixels.shape:
-        raise ValueError(
-            f"`pixels` must not be empty, but has the shape {tuple(pixels.shape)}."
-        )
+        raise ValueError(f"`pixels` must not be empty, but has the shape {tuple(pixels.shape)}.")
     if not pixels.is_floating_point():
         raise ValueError(
             f"`pixels` must be floats in [0, 1], but the dtype is {pixels.dtype}. "
@@ -63,6 +62,4 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
             return whole
     except (TypeError, ValueError):
         pass
-    raise ValueError(
-        f"`size` must be (height, width) in whole pixels, but is {size!r}."
-    )
+    raise ValueError(f"`size` must be (height, width) in whole pixels, but is {size!r}.")

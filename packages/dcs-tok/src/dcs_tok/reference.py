@@ -6,13 +6,13 @@ benchmarks measure against it. Differentiable; needs memory for all patches at o
 """
 
 import torch
+from torch import Tensor
+
 from dcs_common.attention import pixel_logit_bias
 from dcs_common.attention_reference import additive, lca_mask, lpa_mask, masked_attention, pla_mask
 from dcs_common.geometry import PatchGrid, PatchGroup
 from dcs_common.positions import latent_coordinates, level_coordinates
 from dcs_common.rope import rotate
-from torch import Tensor
-
 from dcs_tok.canonical_patch import to_canonical
 from dcs_tok.tokenizer import DCSTok
 from dcs_tok.trunk import Trunk
@@ -40,7 +40,7 @@ def _trunk(trunk: Trunk, tokens: Tensor, level_map: Tensor) -> Tensor:
     return out * (torch.arange(n) < level_map.unsqueeze(-1)).unsqueeze(-1)
 
 
-def _patch_blocks(network, x: Tensor, coordinates: Tensor, mask: Tensor) -> Tensor:  # noqa: ANN001
+def _patch_blocks(network, x: Tensor, coordinates: Tensor, mask: Tensor) -> Tensor:
     """Run all blocks of a patchifier or depatchifier on (p, P + n, width) under a mask."""
     levels = x.shape[1] - len(coordinates)
     rotation = network.rope(torch.cat([coordinates, level_coordinates(levels)]), x)
@@ -52,7 +52,7 @@ def _patch_blocks(network, x: Tensor, coordinates: Tensor, mask: Tensor) -> Tens
     return network.norm(x)
 
 
-def _dilution(network, mask: Tensor, count: int, rows: slice) -> Tensor:  # noqa: ANN001
+def _dilution(network, mask: Tensor, count: int, rows: slice) -> Tensor:
     """Add the bias on pixel keys for the queries in ``rows``."""
     bias = torch.zeros_like(mask)
     bias[..., rows, :count] = pixel_logit_bias(count, network.config.pixel_logit_reference)

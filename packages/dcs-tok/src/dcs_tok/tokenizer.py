@@ -1,9 +1,9 @@
-"""DCS-Tok: pictures and clips of any scale to hierarchical latents and back (Fig. 3).
+r"""DCS-Tok: pictures and clips of any scale to hierarchical latents and back (Fig. 3).
 
     pixels -> patches -> patchifier -> encoder trunk --(+)--> latents (b, t, h, w, n, d)
-                    \\--> linear path of the canonical patch --/
+                    \--> linear path of the canonical patch --/
     latents -> decoder trunk -> depatchifier --(+)--> patches -> pixels at any size and rate
-          \\--> linear path -------------------/
+          \--> linear path -------------------/
 
 Every part is level-causal and, over segments, causal in time.
 """
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
+
 from dcs_common.geometry import (
     PatchGrid,
-    PatchGroup,
     Rate,
     exact_rate,
     frames_at_rate,
@@ -30,19 +31,11 @@ from dcs_common.latents import Latents
 from dcs_common.levels import check_level_map
 from dcs_common.pretrained import PretrainedModel
 from dcs_common.token_layout import TokenLayout
-from torch import Tensor
-
-from dcs_tok.canonical_patch import to_canonical
 from dcs_tok.config import DCSTokConfig, dcs_tok_b
-from dcs_tok.depatchifier import Depatchifier, PixelQueries
+from dcs_tok.depatchifier import Depatchifier
 from dcs_tok.linear_path import LinearPath
-from dcs_tok.patch_work import (
-    DEFAULT_MAX_MEMORY,
-    WorkPlan,
-    by_level_count,
-    plan_work,
-    restore_order,
-)
+from dcs_tok.patch_stage import PatchStage, Progress
+from dcs_tok.patch_work import DEFAULT_MAX_MEMORY
 from dcs_tok.patchifier import Patchifier
 from dcs_tok.pixel_tokens import PixelTokens
 from dcs_tok.pixels import check_pixels, check_size
@@ -68,6 +61,7 @@ class DCSTok(PretrainedModel):
     Attributes:
         max_memory: bytes that patch networks and resampling may hold at once, beside inputs,
             outputs, weights and the trunk's activations.
+        on_progress: called with (patches just done, patches in all) during work.
     """
 
     config_class: ClassVar[type] = DCSTokConfig
@@ -79,6 +73,7 @@ class DCSTok(PretrainedModel):
         config = dcs_tok_b() if config is None else config
         super().__init__(config)
         self.max_memory = DEFAULT_MAX_MEMORY
+        self.on_progress: Progress | None = None
         n, d = config.num_levels, config.latent_channels
         self.pixel_tokens = PixelTokens(config)
         channels = self.pixel_tokens.channels
@@ -96,6 +91,16 @@ class DCSTok(PretrainedModel):
             for head in (self.encoder.tokens_out, self.depatchifier.pixels_out):
                 torch.nn.init.zeros_(head.weight)
                 torch.nn.init.zeros_(head.bias)
+
+    def _patch_stage(self) -> PatchStage:
+        return PatchStage(
+            self.config,
+            self.patchifier,
+            self.depatchifier,
+            self.linear_path,
+            self.max_memory,
+            self.on_progress,
+        )
 
     # ---------------------------------------------------------------- encoding
 
@@ -157,7 +162,7 @@ class DCSTok(PretrainedModel):
         phase: Fraction,
     ) -> Latents:
         layout = TokenLayout.of(level_map)
-        patch_tokens, linear = self._patchify(clip, grid, level_map, layout.num_levels)
+        patch_tokens, linear = self._patch_stage().encode(clip, grid, level_map, layout.num_levels)
         code = self.encoder(layout.gather(patch_tokens), layout)
         if linear is not None:
             code = code + layout.gather(linear)
@@ -169,63 +174,6 @@ class DCSTok(PretrainedModel):
             frames=clip.shape[2],
             phase=phase,
             tokenizer=self.fingerprint,
-        )
-
-    def _patchify(
-        self, clip: Tensor, grid: PatchGrid, level_map: Tensor, num_levels: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return tokens (b, t, h, w, n, width) and the linear path's code (..., d)."""
-        counts = level_map.flatten()
-        where, tokens, linear = [], [], []
-        for group in grid.groups:
-            plan = self._plan(group, self.config.patchifier.width)
-            coordinates = self.pixel_tokens.encoding_coordinates(group)
-            for part in group.split(max(1, plan.patches_in_memory // len(clip))):
-                index = self._batch_index(grid, part, len(clip))
-                patches = grid.take(clip, part).flatten(0, 1).to(self.patchifier.latent_tokens)
-                for count, piece in by_level_count(counts[index], plan.patches_at_once):
-                    some = patches
-                    if len(piece) < len(patches):
-                        some = patches.index_select(0, piece.to(patches.device))
-                    canonical = self._to_canonical(some, part)
-                    inputs = self.pixel_tokens.embeddable(some, canonical)
-                    tokens.append(self.patchifier(inputs, coordinates, count).flatten(0, 1))
-                    if self.linear_path is not None:
-                        linear.append(self.linear_path.encode(canonical, count).flatten(0, 1))
-                    row = index[piece][:, None] * num_levels + torch.arange(count)
-                    where.append(row.flatten())
-        rows = torch.cat(where).to(clip.device)
-
-        def place(values: list[Tensor]) -> Tensor:
-            joined = torch.cat(values)
-            empty = joined.new_zeros(len(counts) * num_levels, joined.shape[1])
-            return empty.index_copy(0, rows, joined).view(*level_map.shape, num_levels, -1)
-
-        return place(tokens), place(linear) if linear else None
-
-    def _to_canonical(self, patches: Tensor, group: PatchGroup) -> Tensor | None:
-        canonical = self.config.canonical
-        if canonical is None:
-            return None
-        return to_canonical(patches, group.times, canonical.frames, canonical.grid)
-
-    @staticmethod
-    def _batch_index(grid: PatchGrid, group: PatchGroup, batch: int) -> Tensor:
-        """Flat (sample, segment, row, column) index of a group's patches, sample-major."""
-        segments, rows, columns = grid.shape
-        first = torch.arange(batch)[:, None] * (segments * rows * columns)
-        return (first + grid.patch_index(group)).flatten()
-
-    def _plan(self, group: PatchGroup, width: int) -> WorkPlan:
-        tokens = group.pixels_per_patch
-        if self.config.pixel_tokens == "canonical":
-            tokens = len(self.pixel_tokens.encoding_coordinates(group))
-        return plan_work(
-            tokens + self.config.num_levels,
-            width,
-            3 * group.pixels_per_patch,
-            self.patchifier.latent_tokens.element_size(),
-            self.max_memory,
         )
 
     # ---------------------------------------------------------------- decoding
@@ -251,9 +199,13 @@ class DCSTok(PretrainedModel):
             ValueError: naming requirement, value and remedy.
         """
         latents, grid = self._target(latents, size, fps, levels)
-        tokens = self._decode_trunk(latents)
-        out = self._canvas(latents, grid)
-        self._depatchify_into(out, tokens, latents, grid, {}, None)
+        codes = self._latent_tokens(latents)
+        out = codes.new_empty(len(codes), 3, grid.num_frames, *grid.size)
+        parts = self._patch_stage().decode(
+            self._decode_trunk(latents), codes, grid, latents.levels.cpu()
+        )
+        for part, patches in parts:
+            grid.put(out, part, patches.clamp_(0, 1).unflatten(0, (len(out), -1)))
         return out.squeeze(2) if latents.fps is None else out
 
     @torch.no_grad()
@@ -273,19 +225,20 @@ class DCSTok(PretrainedModel):
         """
         latents, grid = self._target(latents, size, fps, levels)
         layout = TokenLayout.of(latents.levels, latents.num_levels)
+        level_map = latents.levels.cpu()
         cache = KeyValueCache(len(self.decoder.blocks))
-        shape = (*latents.levels.shape, latents.num_levels, self.config.depatchifier.width)
-        tokens = self._latent_tokens(latents).new_zeros(shape)
-        flat = tokens.view(-1, shape[-1])
-        out = self._canvas(latents, grid)
-        shared: dict[PatchGroup, PixelQueries] = {}
-        for level in range(int(latents.levels.max())):
+        stage = self._patch_stage()
+        codes = self._latent_tokens(latents)
+        tokens = codes.new_zeros(*codes.shape[:5], self.config.depatchifier.width)
+        by_token = tokens.view(-1, tokens.shape[-1])
+        out = codes.new_empty(len(codes), 3, grid.num_frames, *grid.size)
+        for level in range(int(level_map.max())):
             part = layout.at_level(level)
-            new = self.decoder(part.gather(self._latent_tokens(latents)), part, cache)
-            flat.index_copy_(0, part.token_index.to(flat.device), new)
-            self._depatchify_into(out, tokens, latents, grid, shared, level + 1)
-            pixels = out.squeeze(2) if latents.fps is None else out
-            yield DecodingStep(level + 1, pixels.clone())
+            new = self.decoder(part.gather(codes), part, cache)
+            by_token.index_copy_(0, part.token_index.to(new.device), new)
+            for group, patches in stage.decode(tokens, codes, grid, level_map, level + 1, out):
+                grid.put(out, group, patches.clamp_(0, 1).unflatten(0, (len(out), -1)))
+            yield DecodingStep(level + 1, (out.squeeze(2) if latents.fps is None else out).clone())
 
     def _target(
         self,
@@ -329,9 +282,7 @@ class DCSTok(PretrainedModel):
         segments, rows, columns = latents.grid
         if latents.fps is None:
             if fps is not None:
-                raise ValueError(
-                    f"Images have no frame rate, but `fps` is {fps}. Leave it out."
-                )
+                raise ValueError(f"Images have no frame rate, but `fps` is {fps}. Leave it out.")
             spans = segment_frames(1, None, config.segments_per_second)
         else:
             rate = latents.fps if fps is None else exact_rate(fps)
@@ -352,68 +303,6 @@ class DCSTok(PretrainedModel):
         """Return decoder tokens (b, t, h, w, n, width)."""
         layout = TokenLayout.of(latents.levels, latents.num_levels)
         return layout.scatter(self.decoder(layout.gather(self._latent_tokens(latents)), layout))
-
-    def _canvas(self, latents: Latents, grid: PatchGrid) -> Tensor:
-        frames = grid.num_frames
-        return self._latent_tokens(latents).new_empty(len(latents.levels), 3, frames, *grid.size)
-
-    def _depatchify_into(
-        self,
-        out: Tensor,
-        tokens: Tensor,
-        latents: Latents,
-        grid: PatchGrid,
-        shared: dict[PatchGroup, PixelQueries],
-        level: int | None,
-    ) -> None:
-        """Write clamped pixels into ``out``.
-
-        With ``level`` (progressive work), patches are decoded from their levels up to it, and
-        those that have fewer are finished and left alone.
-        """
-        for part, patches in self._depatchify(tokens, latents, grid, shared, level, out):
-            grid.put(out, part, patches.clamp_(0, 1).unflatten(0, (len(out), -1)))
-
-    def _depatchify(
-        self,
-        tokens: Tensor,
-        latents: Latents,
-        grid: PatchGrid,
-        shared: dict[PatchGroup, PixelQueries],
-        level: int | None = None,
-        current: Tensor | None = None,
-    ) -> Iterator[tuple[PatchGroup, Tensor]]:
-        """Yield parts of the grid with their patches (b * patches, f, h, w, 3)."""
-        batch = len(latents.levels)
-        counts = latents.levels.flatten().cpu()
-        by_patch = tokens.flatten(0, 3)
-        codes = self._latent_tokens(latents).flatten(0, 3)
-        for group in grid.groups:
-            if group not in shared:
-                coordinates = self.pixel_tokens.decoding_coordinates(group)
-                shared[group] = self.depatchifier.prepare(coordinates)
-            plan = self._plan(group, self.config.depatchifier.width)
-            for part in group.split(max(1, plan.patches_in_memory // batch)):
-                index = self._batch_index(grid, part, batch)
-                part_counts = counts[index]
-                if level is not None:
-                    done = part_counts < level
-                    if bool(done.all()):
-                        continue
-                    part_counts = part_counts.clamp(max=level)
-                pieces = []
-                for count, piece in by_level_count(part_counts, plan.patches_at_once):
-                    if level is not None and count < level:
-                        kept = grid.take(current, part).flatten(0, 1)
-                        pieces.append((piece, kept[piece.to(kept.device)]))
-                        continue
-                    rows = index[piece].to(tokens.device)
-                    outputs = self.depatchifier(by_patch[rows, :count], shared[group])
-                    linear = None
-                    if self.linear_path is not None:
-                        linear = self.linear_path.decode(codes[rows, :count], part.times)
-                    pieces.append((piece, self.pixel_tokens.read(outputs, linear, part)))
-                yield part, restore_order(pieces)
 
     # ---------------------------------------------------------------- training
 
@@ -448,12 +337,13 @@ class DCSTok(PretrainedModel):
     ) -> Tensor:
         """Decode differentiably, without clamping; arguments as for :meth:`decode`."""
         latents, grid = self._target(latents, size, fps, None)
-        tokens = self._decode_trunk(latents)
-        parts = [
-            (part, patches.unflatten(0, (len(latents.levels), -1)))
-            for part, patches in self._depatchify(tokens, latents, grid, {})
-        ]
-        pixels = grid.assemble(parts)
+        codes = self._latent_tokens(latents)
+        parts = self._patch_stage().decode(
+            self._decode_trunk(latents), codes, grid, latents.levels.cpu()
+        )
+        pixels = grid.assemble(
+            [(part, patches.unflatten(0, (len(codes), -1))) for part, patches in parts]
+        )
         return pixels.squeeze(2) if latents.fps is None else pixels
 
     def fingerprinted_tensors(self) -> dict[str, Tensor]:

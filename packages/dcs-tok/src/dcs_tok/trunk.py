@@ -1,13 +1,13 @@
 """Encoder and decoder: level-causal transformers across patches (Sec. 3.2, Fig. 4b)."""
 
 import torch
+from torch import Tensor, nn
+
 from dcs_common.kv_cache import KeyValueCache
 from dcs_common.level_causal_block import LevelCausalBlock
 from dcs_common.norms import RMSNorm
 from dcs_common.rope import GroupedRope, RopeConfig
 from dcs_common.token_layout import TokenLayout
-from torch import Tensor, nn
-
 from dcs_tok.config import TrunkConfig
 
 

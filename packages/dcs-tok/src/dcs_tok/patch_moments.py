@@ -1,0 +1,278 @@
+"""Second moments of canonical patches, gathered from pictures and clips in bounded memory.
+
+Everything that a linear code of patches depends on is in these moments: its error at any level,
+and therefore the code itself (:mod:`dcs_tok.klt`).
+"""
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from dcs_common.geometry import PatchGrid, source_grid
+from dcs_common.resample import resize
+from dcs_tok.canonical_patch import (
+    from_canonical,
+    spatial_matrices,
+    temporal_matrices,
+    to_canonical,
+)
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
+CLIP_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+MIDDLE = 0.5
+"""Subtracted from all values, so that float32 products keep small variances."""
+MAX_WAITING = 4096
+"""Patches gathered before their outer products are summed up."""
+DETAIL_FLOOR = 1e-4
+"""Added to a picture's detail (mean squared step between neighbours), so that none is zero."""
+
+
+@dataclass
+class PatchMoments:
+    """Weighted moments of canonical patches of one kind, and how their errors become pixels'.
+
+    Attributes:
+        frames: 1 for pictures, F for clips.
+        grid: side of the canonical patch.
+        weight: sum of the weights of all patches.
+        total: weighted sum of the patches less ``MIDDLE``, (frames * grid * grid * 3,), float64.
+        outer: weighted sum of the outer products of the same, float64 (call :meth:`flush` before reading).
+        rows, columns: weighted sums of R'R / extent, R reading the canonical grid at the patch's
+            own height or width: the squared error in pixels is the canonical one under these.
+        lost: weighted sum of the mean squared error that the canonical grid itself causes.
+    """
+
+    frames: int
+    grid: int
+    weight: float = 0.0
+    total: Tensor = field(init=False)
+    outer: Tensor = field(init=False)
+    rows: Tensor = field(init=False)
+    columns: Tensor = field(init=False)
+    lost: float = 0.0
+    _waiting: list[Tensor] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        size = self.frames * self.grid**2 * 3
+        self.total = torch.zeros(size, dtype=torch.float64)
+        self.outer = torch.zeros(size, size, dtype=torch.float64)
+        self.rows = torch.zeros(self.grid, self.grid, dtype=torch.float64)
+        self.columns = torch.zeros(self.grid, self.grid, dtype=torch.float64)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean patch, flat."""
+        return MIDDLE + self.total / self.weight
+
+    def about(self, center: Tensor) -> Tensor:
+        """Return the second moment about ``center``; about the mean it is the covariance."""
+        center = center - MIDDLE
+        shift = torch.outer(center, self.total / self.weight)
+        return self.outer / self.weight - shift - shift.T + torch.outer(center, center)
+
+    def add(self, patches: Tensor, times: tuple[Fraction, ...], frames: int, weight: float) -> None:
+        """Add patches (p, f, h, w, 3) of one shape, each with ``weight``."""
+        count, _, height, width, _ = patches.shape
+        canonical = to_canonical(patches, times, frames, self.grid)
+        if self.frames > 1 and canonical.shape[1] == 1:
+            canonical = canonical.expand(-1, self.frames, -1, -1, -1)
+        flat = canonical.flatten(1) - MIDDLE
+        self.weight += weight * count
+        self.total += weight * flat.sum(dim=0).double()
+        self._waiting.append(weight**0.5 * flat)
+        if sum(len(part) for part in self._waiting) >= MAX_WAITING:
+            self.flush()
+        for sums, extent in ((self.rows, height), (self.columns, width)):
+            read = spatial_matrices(extent, self.grid)[1]
+            sums += weight * count / extent * (read.T @ read)
+        if self.frames > 1:
+            in_time = temporal_matrices(times, frames)[1].to(patches)
+            canonical = torch.einsum("ptyxc,ft->pfyxc", canonical, in_time)
+        lost = (from_canonical(canonical, height, width) - patches).square()
+        self.lost += weight * count * lost.mean().item()
+
+    def flush(self) -> None:
+        """Bring patches that wait for a large matrix product into ``outer``."""
+        if self._waiting:
+            flat = torch.cat(self._waiting)
+            self.outer += flat.T @ flat
+            self._waiting.clear()
+
+
+def detail(pixels: Tensor) -> float:
+    """Return the mean squared step between neighbouring pixels of (..., H, W).
+
+    What a short linear code leaves of a picture is proportional to it, nearly. Patches are
+    weighted by its inverse: that minimises the mean over pictures of the *logarithm* of the error
+    (mean PSNR), where unweighted moments would let the few most detailed pictures decide.
+    """
+    vertical = pixels.diff(dim=-2).square().mean() if pixels.shape[-2] > 1 else torch.zeros(())
+    horizontal = pixels.diff(dim=-1).square().mean() if pixels.shape[-1] > 1 else torch.zeros(())
+    return float(vertical + horizontal)
+
+
+def _files(sources: Sequence[Path], suffixes: frozenset[str]) -> Iterator[tuple[str, bytes]]:
+    for source in sources:
+        if source.is_dir():
+            for path in sorted(source.rglob("*")):
+                if path.suffix.lower() in suffixes:
+                    yield str(path), path.read_bytes()
+        elif source.suffix.lower() == ".zip":
+            with zipfile.ZipFile(source) as archive:
+                for name in sorted(archive.namelist()):
+                    if Path(name).suffix.lower() in suffixes:
+                        yield f"{source}/{name}", archive.read(name)
+        elif source.suffix.lower() in suffixes:
+            yield str(source), source.read_bytes()
+        else:
+            raise ValueError(
+                f"Every source must be a folder, a zip or one of {', '.join(sorted(suffixes))}, "
+                f"but is {str(source)!r}. Name existing ones."
+            )
+
+
+def read_pictures(sources: Sequence[Path]) -> Iterator[Tensor]:
+    """Yield all pictures of folders, zips and files, by name: uint8 (3, H, W)."""
+    for name, content in _files(sources, PICTURE_SUFFIXES):
+        try:
+            with Image.open(io.BytesIO(content)) as picture:
+                rgb = picture.convert("RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise ValueError(
+                f"Every picture must be readable, but {name!r} is not: {error}. Remove it."
+            ) from error
+        size = (rgb.height, rgb.width, 3)
+        pixels = torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8).view(size)
+        yield pixels.permute(2, 0, 1)
+
+
+def read_clip(
+    path: Path, *, start: int = 0, stop: int | None = None, seconds: float = 1.0, stride: int = 1
+) -> Iterator[tuple[Tensor, Fraction]]:
+    """Yield a clip's frames ``start`` to ``stop`` in runs of ``seconds``, and their rate.
+
+    Args:
+        path: a file that PyAV reads.
+        start: first frame.
+        stop: the frame after the last one; None for the end.
+        seconds: length of a run; an incomplete last run is dropped unless it is the only one.
+        stride: take every so-manyth frame; the rate falls accordingly.
+
+    Yields:
+        uint8 (T, 3, H, W) and frames per second.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            "Reading clips needs PyAV, which is not installed. Install dcs-tok[video]."
+        ) from error
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if stream.average_rate is None:
+            raise ValueError(f"A clip needs a frame rate, but {str(path)!r} states none.")
+        fps = stream.average_rate / stride
+        length = max(1, round(seconds * fps))
+        run: list[Tensor] = []
+        runs = 0
+        for index, frame in enumerate(container.decode(stream)):
+            if stop is not None and index >= stop:
+                break
+            if index < start or (index - start) % stride:
+                continue
+            run.append(torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1))
+            if len(run) == length:
+                yield torch.stack(run), fps
+                run = []
+                runs += 1
+        if run and not runs:
+            yield torch.stack(run), fps
+
+
+def to_short_side(pixels: Tensor, short_side: int | None) -> Tensor:
+    """Return uint8 (..., H, W) as float in [0, 1], reduced to ``short_side``; never enlarged."""
+    values = pixels.float() / 255
+    height, width = values.shape[-2:]
+    short = min(height, width)
+    if short_side is None or short <= short_side:
+        return values
+    size = (round(height * short_side / short), round(width * short_side / short))
+    return resize(values, size, alignment="center")
+
+
+def add_sampled(
+    moments: PatchMoments,
+    pixels: Tensor,
+    grid: PatchGrid,
+    frames: int,
+    max_patches: int,
+    generator: torch.Generator,
+) -> None:
+    """Add about ``max_patches`` patches of (3, T, H, W), drawn evenly over the grid."""
+    weight = 1 / (detail(pixels) + DETAIL_FLOOR)
+    share = max_patches / (grid.shape[0] * grid.rows * grid.columns)
+    for group in grid.groups:
+        patches = grid.take(pixels[None], group)[0]
+        if share < 1:
+            count = max(1, round(share * len(patches)))
+            patches = patches[torch.randperm(len(patches), generator=generator)[:count]]
+        moments.add(patches, group.times, frames, weight)
+
+
+def picture_moments(
+    sources: Sequence[Path],
+    *,
+    patches: int,
+    grid: int,
+    short_side: int | None = None,
+    max_patches: int = 400,
+) -> PatchMoments:
+    """Gather the moments of pictures cut into ``patches`` along their short side."""
+    moments = PatchMoments(1, grid)
+    generator = torch.Generator().manual_seed(0)
+    for picture in read_pictures(sources):
+        pixels = to_short_side(picture, short_side)[:, None]
+        size = (pixels.shape[-2], pixels.shape[-1])
+        cut = source_grid(size, 1, None, patches=patches, segments_per_second=1)
+        add_sampled(moments, pixels, cut, 1, max_patches, generator)
+    moments.flush()
+    return moments
+
+
+def clip_moments(
+    clips: Sequence[tuple[Path, int, int | None]],
+    *,
+    patches: int,
+    frames: int,
+    grid: int,
+    segments_per_second: int,
+    short_side: int | None = None,
+    stride: int = 1,
+    max_patches: int = 1024,
+) -> PatchMoments:
+    """Gather the moments of clips, (path, first frame, frame after the last).
+
+    ``max_patches`` counts per second of a clip. Clips whose rate over ``stride`` falls below two
+    frames per segment are read at their own rate.
+    """
+    moments = PatchMoments(frames, grid)
+    generator = torch.Generator().manual_seed(0)
+    for path, start, stop in clips:
+        _, own_rate = next(read_clip(path))
+        step = stride if own_rate / stride >= 2 * segments_per_second else 1
+        for run, fps in read_clip(path, start=start, stop=stop, stride=step):
+            pixels = to_short_side(run, short_side).transpose(0, 1).contiguous()
+            size = (pixels.shape[-2], pixels.shape[-1])
+            cut = source_grid(
+                size, len(run), fps, patches=patches, segments_per_second=segments_per_second
+            )
+            add_sampled(moments, pixels, cut, frames, max_patches, generator)
+    moments.flush()
+    return moments

@@ -1,0 +1,127 @@
+"""Reading and writing pictures through Pillow."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from dcs_common.atomic_file import write_atomically
+
+WRITABLE = {
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".bmp": ("BMP", {}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An RGB picture and what was done to make it one.
+
+    Attributes:
+        pixels: (1, 3, H, W) float32 in [0, 1].
+        notes: conversions that lose or interpret something, for the user.
+    """
+
+    pixels: Tensor
+    notes: tuple[str, ...]
+
+
+def read_picture(path: str | PathLike[str]) -> Picture:
+    """Read a picture upright and in sRGB; transparency is laid over white.
+
+    Raises:
+        ValueError: if the file is missing, no picture, cut short or absurdly large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise ValueError(f"A picture must exist, but {path} does not. Check the path.") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"A picture must have a sane number of pixels, but {path} has not ({error})."
+        ) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"The input must be a whole picture that Pillow can read, but {path} is not "
+            f"({error}). Convert it, or check that it was copied completely."
+        ) from None
+
+
+def _to_rgb(image: Image.Image) -> Picture:
+    notes = []
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I;16") or image.mode == "I":
+        notes.append("16-bit grey was read at full precision")
+        grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
+        return Picture(grey.clamp(0, 1).expand(1, 3, -1, -1).contiguous(), tuple(notes))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode in ("RGBA", "LA"):
+        notes.append("transparency was laid over white")
+        image = image.convert("RGBA")
+        backdrop = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(backdrop, image).convert("RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.createProfile("sRGB")
+            image = ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
+        except ImageCms.PyCMSError:
+            notes.append("its colour profile could not be applied")
+    array = np.asarray(image.convert("RGB"))
+    pixels = torch.from_numpy(array.copy()).permute(2, 0, 1).unsqueeze(0)
+    return Picture(pixels.float().div_(255).contiguous(), tuple(notes))
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """Return an 8-bit Pillow image of pixels (3, H, W) in [0, 1]."""
+    rounded = pixels.detach().float().mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return Image.fromarray(rounded.permute(1, 2, 0).cpu().numpy())
+
+
+def check_picture_path(path: str | PathLike[str]) -> Path:
+    """Return the path of a picture to be written.
+
+    Raises:
+        ValueError: if its ending names no known format or its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WRITABLE:
+        raise ValueError(
+            f"A picture's name must end in one of {', '.join(WRITABLE)}, but is {path.name!r}."
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"The output's folder must exist, but {path.parent} does not. Create it first."
+        )
+    return path
+
+
+def write_picture(path: str | PathLike[str], pixels: Tensor) -> None:
+    """Write pixels (3, H, W) in [0, 1] as an 8-bit picture; the file appears when it is whole.
+
+    Raises:
+        ValueError: as :func:`check_picture_path`.
+    """
+    path = check_picture_path(path)
+    kind, options = WRITABLE[path.suffix.lower()]
+    buffer = io.BytesIO()
+    to_image(pixels).save(buffer, kind, **options)
+    write_atomically(path, buffer.getvalue())
