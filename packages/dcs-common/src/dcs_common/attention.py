@@ -10,7 +10,7 @@ All tensors here are (batch, tokens, heads, head_dim); pixel tokens come before 
 """
 
 from math import log
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,44 @@ from torch.nn.functional import scaled_dot_product_attention
 from dcs_common.token_layout import TokenGroup
 
 PixelAttention = Literal["full", "self"]
+
+
+Slices = tuple[tuple[int, int], ...]
+
+
+class _TakeBoxes(torch.autograd.Function):
+    """Several overlapping boxes of tokens of one tensor; their gradients meet in one buffer.
+
+    Plain slicing would pad every box's gradient with zeros to the full size before adding it.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, boxes: tuple[Slices, ...]) -> tuple[Tensor, ...]:
+        return tuple(
+            x[:, box[0][0] : box[0][1]]
+            if len(box) == 1
+            else torch.cat([x[:, start:stop] for start, stop in box], dim=1)
+            for box in boxes
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: object) -> None:
+        x, ctx.boxes = inputs
+        ctx.shape = x.shape
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        total = grads[0].new_zeros(ctx.shape)
+        for box, grad in zip(ctx.boxes, grads, strict=True):
+            offset = 0
+            for start, stop in box:
+                total[:, start:stop] += grad[:, offset : offset + stop - start]
+                offset += stop - start
+        return total, None
+
+
+def _take_boxes(x: Tensor, boxes: tuple[Slices, ...]) -> tuple[Tensor, ...]:
+    return _TakeBoxes.apply(x, boxes)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -36,15 +74,10 @@ def level_causal_attention(query: Tensor, key: Tensor, value: Tensor, group: Tok
         key, value: the same, or with the cached levels in front.
         group: the tiles.
     """
-    outputs = []
-    for tile in group.tiles:
-        if len(tile.box) == 1:
-            start, stop = tile.box[0]
-            seen_key, seen_value = key[:, start:stop], value[:, start:stop]
-        else:
-            seen_key = torch.cat([key[:, start:stop] for start, stop in tile.box], dim=1)
-            seen_value = torch.cat([value[:, start:stop] for start, stop in tile.box], dim=1)
-        outputs.append(_attend(query[:, tile.start : tile.stop], seen_key, seen_value))
+    boxes = tuple(tile.box for tile in group.tiles)
+    queries = query.split([tile.stop - tile.start for tile in group.tiles], dim=1)
+    keys, values = _take_boxes(key, boxes), _take_boxes(value, boxes)
+    outputs = [_attend(*tile) for tile in zip(queries, keys, values, strict=True)]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
@@ -83,17 +116,19 @@ def pixel_to_latent_attention(
         bias: added to the logits of pixel keys for latent queries.
         latents_only: compute latent outputs alone (all that a last block needs).
     """
-    latent_query = query if latents_only else query[:, num_pixels:]
-    num_latents = latent_query.shape[1]
+    num_latents = key.shape[1] - num_pixels
     mask = _latent_query_mask(num_pixels, num_latents, bias, query)
-    latents = _attend(latent_query, key, value, mask)
     if latents_only:
-        return latents
+        return _attend(query, key, value, mask)
+    pixel_query, latent_query = query.split([num_pixels, num_latents], dim=1)
     if pixels == "self":
         own = value[:, :num_pixels]
     else:
-        own = _attend(query[:, :num_pixels], key[:, :num_pixels], value[:, :num_pixels])
-    return torch.cat([own, latents], dim=1)
+        boxes = (((0, num_pixels),), ((0, key.shape[1]),))
+        pixel_key, key = _take_boxes(key, boxes)
+        pixel_value, value = _take_boxes(value, boxes)
+        own = _attend(pixel_query, pixel_key, pixel_value)
+    return torch.cat([own, _attend(latent_query, key, value, mask)], dim=1)
 
 
 def latent_to_pixel_attention(

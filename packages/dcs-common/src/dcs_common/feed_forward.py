@@ -1,5 +1,7 @@
 """SwiGLU feed-forward layer (Sec. 4.1, following LightningDiT)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +20,11 @@ class _GatedSiLU(torch.autograd.Function):
         return nn.functional.silu(gate).mul_(value)
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.save_for_backward(inputs[0])
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         gate, value = ctx.saved_tensors[0].chunk(2, dim=-1)
         sigmoid = torch.sigmoid(gate)
         silu = gate * sigmoid

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,7 +14,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from dcs_common.atomic_file import write_atomically
-from dcs_common.geometry import Rate, exact_rate
+from dcs_common.geometry import exact_rate
 
 LATENT_FORMAT = 1
 _KIND = "dcs-latents"
@@ -41,9 +42,9 @@ class Latents:
     """
 
     tokens: Tensor
-    levels: Tensor | None = None
+    levels: Tensor = None  # type: ignore[assignment]  # filled in below
     size: tuple[int, int]
-    fps: Rate | None = None
+    fps: Fraction | None = None
     frames: int = 1
     phase: Fraction = Fraction(0)
     tokenizer: str | None = None
@@ -92,7 +93,8 @@ class Latents:
     @property
     def grid(self) -> tuple[int, int, int]:
         """(segments, rows, columns)."""
-        return tuple(self.tokens.shape[1:4])
+        t, h, w = self.tokens.shape[1:4]
+        return t, h, w
 
     @property
     def patches(self) -> int:
@@ -119,7 +121,7 @@ class Latents:
             self, tokens=self.tokens[..., :levels, :], levels=self.levels.clamp(max=levels)
         )
 
-    def to(self, *args: object, **kwargs: object) -> "Latents":
+    def to(self, *args: Any, **kwargs: Any) -> "Latents":
         """Move or cast the tokens as :meth:`torch.Tensor.to`; ``levels`` follow the device."""
         tokens = self.tokens.to(*args, **kwargs)
         return replace(self, tokens=tokens, levels=self.levels.to(tokens.device))

@@ -63,7 +63,8 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
             f"The model format must be {MODEL_FORMAT}, but {folder} has format "
             f"{data.get('format')!r}. Update the package that loads it."
         )
-    return data.get("config")
+    config = data.get("config")
+    return config if isinstance(config, dict) else {}
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -112,12 +113,12 @@ class PretrainedModel(nn.Module, ModelHubMixin):
         """Tensors that decide what a latent means; subclasses narrow this."""
         return dict(self.state_dict())
 
-    def save_pretrained(  # type: ignore[override]
+    def save_pretrained(
         self, save_directory: str | PathLike[str], *, dtype: torch.dtype | None = None, **hub: Any
     ) -> str | None:
         """Write the folder; ``dtype`` stores floating tensors in another precision."""
         self._store_dtype = dtype
-        return super().save_pretrained(save_directory, **hub)
+        return super().save_pretrained(Path(save_directory), **hub)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         dtype = getattr(self, "_store_dtype", None)
@@ -171,7 +172,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
                         str(name),
                         revision=revision,
                         token=token,
-                        cache_dir=cache_dir,
+                        cache_dir=None if cache_dir is None else Path(cache_dir),
                         local_files_only=local_files_only,
                         allow_patterns=[CONFIG_FILE, WEIGHTS_FILE],
                     )
@@ -187,7 +188,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
         """Load a folder; see :meth:`from_pretrained`."""
-        config = config_from_dict(cls.config_class, read_config(folder, cls.model_kind))
+        config: Any = config_from_dict(cls.config_class, read_config(folder, cls.model_kind))
         tensors = read_weights(folder)
         with torch.device("meta"):
             model = cls(config)

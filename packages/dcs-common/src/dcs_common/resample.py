@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Alignment = Literal["corner", "center"]
+Kernel = Literal["triangle", "cubic"]
 
 
 def sample_positions(count: int, alignment: Alignment = "corner") -> Tensor:
@@ -27,12 +28,22 @@ def sample_positions(count: int, alignment: Alignment = "corner") -> Tensor:
     return torch.arange(count, dtype=torch.float64) / (count - 1)
 
 
-@lru_cache(maxsize=256)
-def _taps(source: int, target: int, alignment: Alignment) -> tuple[Tensor, Tensor]:
-    """Return indices (target, taps) and weights (target, taps) of a triangle filter.
+def _kernel_value(distance: Tensor, kernel: Kernel) -> Tensor:
+    """Evaluate a kernel; the cubic is Keys' with a = -1/2 (Catmull-Rom)."""
+    x = distance.abs()
+    if kernel == "triangle":
+        return (1 - x).clamp(min=0)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
 
-    Enlarging, the triangle spans one source spacing (linear interpolation). Reducing, it spans
-    one target spacing, which removes what the target cannot hold.
+
+@lru_cache(maxsize=256)
+def _taps(source: int, target: int, alignment: Alignment, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Return indices (target, taps) and weights (target, taps) of a filter.
+
+    Enlarging, the kernel is as wide as the source's spacing (interpolation). Reducing, as the
+    target's, which removes what the target cannot hold.
     """
     if alignment == "corner" and source > 1:
         spacing = 1 / (source - 1)
@@ -42,9 +53,10 @@ def _taps(source: int, target: int, alignment: Alignment) -> tuple[Tensor, Tenso
         spacing, target_spacing, offset = 1 / source, 1 / target, 0.5
     centers = sample_positions(target, alignment) / spacing - offset  # in source samples
     radius = max(1.0, target_spacing / spacing)
-    first = torch.floor(centers - radius).long()
-    indices = first[:, None] + torch.arange(2 * ceil(radius) + 2)
-    weights = (1 - (indices - centers[:, None]).abs() / radius).clamp(min=0)
+    reach = radius if kernel == "triangle" else 2 * radius
+    first = torch.floor(centers - reach).long()
+    indices = first[:, None] + torch.arange(2 * ceil(reach) + 2)
+    weights = _kernel_value((indices - centers[:, None]) / radius, kernel)
     if alignment == "corner" and source > 1:
         indices, weights = _reflect_about_corners(indices, weights, source - 1)
     else:
@@ -61,15 +73,18 @@ def _center_of_mass_at(centers: Tensor, indices: Tensor, weights: Tensor) -> Ten
     """Tilt filters so that each one's centre of mass is its centre: ramps are kept exactly."""
     distance = indices - centers[:, None]
     shift = (weights * distance).sum(dim=1, keepdim=True)
-    spread = (weights * (distance - shift).square()).sum(dim=1, keepdim=True)
-    return weights * (1 - shift / spread.clamp(min=1e-12) * (distance - shift))
+    mass = weights.abs()  # of a cubic, weights alone may have no spread to tilt
+    lever = distance - (mass * distance).sum(dim=1, keepdim=True) / mass.sum(dim=1, keepdim=True)
+    spread = (mass * lever.square()).sum(dim=1, keepdim=True)
+    return weights - shift / spread.clamp(min=1e-12) * mass * lever
 
 
 def _reflect_about_corners(indices: Tensor, weights: Tensor, last: int) -> tuple[Tensor, Tensor]:
     """Continue the signal beyond its corners by point reflection, f(-x) = 2 f(0) - f(x).
 
     A ramp stays a ramp up to the corner, where clamping would pull the corner sample inwards by
-    a fraction of a pixel. Combined with the direct taps no weight becomes negative.
+    a fraction of a pixel. Combined with the direct taps no weight of a triangle becomes negative.
+    A reflection that falls outside again (kernels wider than the signal) stops at the corner.
     """
     below, above = indices < 0, indices > last
     mirrored = torch.where(below, -indices, torch.where(above, 2 * last - indices, indices))
@@ -81,17 +96,29 @@ def _reflect_about_corners(indices: Tensor, weights: Tensor, last: int) -> tuple
     )
 
 
-def resize_matrix(source: int, target: int, alignment: Alignment = "corner") -> Tensor:
+def resize_matrix(
+    source: int,
+    target: int,
+    alignment: Alignment = "corner",
+    kernel: Kernel = "triangle",
+) -> Tensor:
     """Return the (target, source) matrix that resizes one axis, float64."""
-    indices, weights = _taps(source, target, alignment)
+    indices, weights = _taps(source, target, alignment, kernel)
     return torch.zeros(target, source, dtype=torch.float64).scatter_add_(1, indices, weights)
 
 
-def resize(pixels: Tensor, size: tuple[int, int], *, alignment: Alignment = "corner") -> Tensor:
+def resize(
+    pixels: Tensor,
+    size: tuple[int, int],
+    *,
+    alignment: Alignment = "corner",
+    kernel: Kernel = "triangle",
+) -> Tensor:
     """Resize the last two axes of ``pixels`` (..., H, W) to ``size`` (height, width).
 
-    Linear interpolation when enlarging, a triangle low-pass filter when reducing. With corner
-    alignment the corner samples keep their places (``align_corners=True``).
+    Interpolation when enlarging, a low-pass filter when reducing: linear with the triangle,
+    Catmull-Rom with the cubic kernel, whose results may leave the range of the pixels. With
+    corner alignment the corner samples keep their places (``align_corners=True``).
 
     Raises:
         ValueError: if the pixels are not floats or a side would have no pixel.
@@ -107,7 +134,7 @@ def resize(pixels: Tensor, size: tuple[int, int], *, alignment: Alignment = "cor
         source = pixels.shape[dim]
         if source == target:
             continue
-        indices, weights = _taps(source, target, alignment)
+        indices, weights = _taps(source, target, alignment, kernel)
         shape = [-1] + [1] * (-dim - 1)
         indices = indices.to(pixels.device)
         weights = weights.to(pixels)

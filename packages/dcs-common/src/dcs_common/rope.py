@@ -9,6 +9,7 @@ An axis that a token lacks has the coordinate 0 and is not rotated.
 
 from dataclasses import dataclass
 from math import log, pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +56,9 @@ class RopeConfig:
 
 def split_pairs(pairs: int, shares: tuple[int, ...]) -> tuple[int, ...]:
     """Split channel pairs by shares, largest remainder first; the first axes win ties."""
-    exact = [pairs * share / sum(shares) for share in shares]
-    counts = [int(value) for value in exact]
-    by_remainder = sorted(range(len(shares)), key=lambda i: (counts[i] - exact[i], i))
+    total = sum(shares)
+    counts = [pairs * share // total for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda i: (-(pairs * shares[i] % total), i))
     for i in by_remainder[: pairs - sum(counts)]:
         counts[i] += 1
     return tuple(counts)
@@ -100,12 +101,12 @@ class _Rotate(torch.autograd.Function):
         return out
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         _, cos, sin = inputs
         ctx.save_for_backward(cos, sin)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return _Rotate.apply(grad, cos, -sin), None, None
 

@@ -117,7 +117,8 @@ class TokenLayout:
     @classmethod
     def of(cls, level_map: Tensor, num_levels: int | None = None) -> "TokenLayout":
         """Lay out the active tokens of a level map (b, t, h, w)."""
-        shape = tuple(level_map.shape)
+        b, t, h, w = level_map.shape
+        shape = (b, t, h, w)
         level_map = level_map.cpu()
         highest = int(level_map.max())
         num_levels = highest if num_levels is None else num_levels

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -139,7 +140,8 @@ def _draw_row(row: Row, columns: int) -> Image.Image:
         scales = [cell / image.width for image in images]
     shown = [
         image.resize(
-            (max(1, round(image.width * s)), max(1, round(image.height * s))), Image.LANCZOS
+            (max(1, round(image.width * s)), max(1, round(image.height * s))),
+            Image.Resampling.LANCZOS,
         )
         for image, s in zip(images, scales, strict=True)
     ]
@@ -196,7 +198,7 @@ def run(photo: str | PathLike[str] | None, folder: Path, tok: DCSTok) -> str:
     with show_progress(tok, "demo"):
         rows, numbers = build_rows(tok, pixels.to(next(tok.parameters()).device))
     folder.mkdir(parents=True, exist_ok=True)
-    sheet = torch.from_numpy(__import__("numpy").array(draw_sheet(rows)))
+    sheet = torch.from_numpy(np.array(draw_sheet(rows)))
     write_picture(folder / "demo.png", sheet.permute(2, 0, 1).float() / 255)
     table = ["| what | size | PSNR |", "|---|---|---|"]
     table += [f"| {task} | {size} | {_decibel(value)} |" for task, size, value in numbers]

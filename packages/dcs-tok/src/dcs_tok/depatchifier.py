@@ -20,6 +20,7 @@ from dcs_common.attention import (
     latent_to_pixel_attention,
     pixel_logit_bias,
 )
+from dcs_common.blocks import Blocks
 from dcs_common.norms import RMSNorm
 from dcs_common.positions import level_coordinates
 from dcs_common.rope import GroupedRope, RopeConfig, Rotation, rotate
@@ -70,7 +71,7 @@ class Depatchifier(nn.Module):
             if config.fourier_features
             else None
         )
-        self.blocks = nn.ModuleList(
+        self.blocks: Blocks[PatchBlock] = Blocks(
             PatchBlock(config.width, config.heads) for _ in range(config.blocks)
         )
         self.rope = GroupedRope(config.width // config.heads, rope)
@@ -87,7 +88,7 @@ class Depatchifier(nn.Module):
     def prepare(self, coordinates: Tensor) -> PixelQueries:
         """Compute what patches with pixels at ``coordinates`` (P, 4) share."""
         tokens = self.pixel_tokens(coordinates)
-        block: PatchBlock = self.blocks[0]
+        block = self.blocks[0]
         normed = block.attention_norm(tokens)
         pixel_rotation, rotation = patch_rotation(
             self.rope, coordinates, level_coordinates(self.num_levels), tokens
@@ -103,7 +104,7 @@ class Depatchifier(nn.Module):
         return PixelQueries(tokens, query, logit, summary, rotation)
 
     def _first_block(self, latents: Tensor, shared: PixelQueries, pixels_only: bool) -> Tensor:
-        block: PatchBlock = self.blocks[0]
+        block = self.blocks[0]
         count, levels = shared.tokens.shape[1], latents.shape[1]
         rotation = shared.rotation.slice(count, count + levels)
         normed = block.attention_norm(latents)
@@ -124,7 +125,9 @@ class Depatchifier(nn.Module):
         bias = pixel_logit_bias(count, self.config.pixel_logit_reference)
         x = self._first_block(latents, shared, pixels_only=len(self.blocks) == 1)
         rotation = shared.rotation.slice(0, count + levels)
-        for i, block in enumerate(self.blocks[1:], start=1):
+        for i, block in enumerate(self.blocks):
+            if i == 0:
+                continue
             last = i == len(self.blocks) - 1
             normed = block.attention_norm(x)
             key, value = block.keys_values(normed)

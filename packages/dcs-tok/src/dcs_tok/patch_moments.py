@@ -17,15 +17,9 @@ from torch import Tensor
 
 from dcs_common.geometry import PatchGrid, source_grid
 from dcs_common.resample import resize
-from dcs_tok.canonical_patch import (
-    from_canonical,
-    spatial_matrices,
-    temporal_matrices,
-    to_canonical,
-)
+from dcs_tok.canonical_patch import to_canonical
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
-CLIP_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 MIDDLE = 0.5
 """Subtracted from all values, so that float32 products keep small variances."""
 MAX_WAITING = 4096
@@ -36,17 +30,15 @@ DETAIL_FLOOR = 1e-4
 
 @dataclass
 class PatchMoments:
-    """Weighted moments of canonical patches of one kind, and how their errors become pixels'.
+    """Weighted first and second moments of canonical patches of one kind.
 
     Attributes:
         frames: 1 for pictures, F for clips.
         grid: side of the canonical patch.
         weight: sum of the weights of all patches.
         total: weighted sum of the patches less ``MIDDLE``, (frames * grid * grid * 3,), float64.
-        outer: weighted sum of the outer products of the same, float64 (call :meth:`flush` before reading).
-        rows, columns: weighted sums of R'R / extent, R reading the canonical grid at the patch's
-            own height or width: the squared error in pixels is the canonical one under these.
-        lost: weighted sum of the mean squared error that the canonical grid itself causes.
+        outer: weighted sum of the outer products of the same, float64. Patches wait before they
+            come into it; :meth:`about` sees to that.
     """
 
     frames: int
@@ -54,17 +46,12 @@ class PatchMoments:
     weight: float = 0.0
     total: Tensor = field(init=False)
     outer: Tensor = field(init=False)
-    rows: Tensor = field(init=False)
-    columns: Tensor = field(init=False)
-    lost: float = 0.0
     _waiting: list[Tensor] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         size = self.frames * self.grid**2 * 3
         self.total = torch.zeros(size, dtype=torch.float64)
         self.outer = torch.zeros(size, size, dtype=torch.float64)
-        self.rows = torch.zeros(self.grid, self.grid, dtype=torch.float64)
-        self.columns = torch.zeros(self.grid, self.grid, dtype=torch.float64)
 
     @property
     def mean(self) -> Tensor:
@@ -73,30 +60,22 @@ class PatchMoments:
 
     def about(self, center: Tensor) -> Tensor:
         """Return the second moment about ``center``; about the mean it is the covariance."""
+        self.flush()
         center = center - MIDDLE
         shift = torch.outer(center, self.total / self.weight)
         return self.outer / self.weight - shift - shift.T + torch.outer(center, center)
 
-    def add(self, patches: Tensor, times: tuple[Fraction, ...], frames: int, weight: float) -> None:
+    def add(self, patches: Tensor, times: tuple[Fraction, ...], weight: float) -> None:
         """Add patches (p, f, h, w, 3) of one shape, each with ``weight``."""
-        count, _, height, width, _ = patches.shape
-        canonical = to_canonical(patches, times, frames, self.grid)
+        canonical = to_canonical(patches, times, self.frames, self.grid)
         if self.frames > 1 and canonical.shape[1] == 1:
             canonical = canonical.expand(-1, self.frames, -1, -1, -1)
         flat = canonical.flatten(1) - MIDDLE
-        self.weight += weight * count
+        self.weight += weight * len(patches)
         self.total += weight * flat.sum(dim=0).double()
         self._waiting.append(weight**0.5 * flat)
         if sum(len(part) for part in self._waiting) >= MAX_WAITING:
             self.flush()
-        for sums, extent in ((self.rows, height), (self.columns, width)):
-            read = spatial_matrices(extent, self.grid)[1]
-            sums += weight * count / extent * (read.T @ read)
-        if self.frames > 1:
-            in_time = temporal_matrices(times, frames)[1].to(patches)
-            canonical = torch.einsum("ptyxc,ft->pfyxc", canonical, in_time)
-        lost = (from_canonical(canonical, height, width) - patches).square()
-        self.lost += weight * count * lost.mean().item()
 
     def flush(self) -> None:
         """Bring patches that wait for a large matrix product into ``outer``."""
@@ -153,17 +132,39 @@ def read_pictures(sources: Sequence[Path]) -> Iterator[Tensor]:
         yield pixels.permute(2, 0, 1)
 
 
+@dataclass(frozen=True)
+class ClipSource:
+    """Frames ``start`` to ``stop`` (None: the end) of a file that PyAV reads."""
+
+    path: Path
+    start: int = 0
+    stop: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "ClipSource":
+        """Read ``clip.mp4`` or ``clip.mp4@start:stop``."""
+        path, at, span = text.rpartition("@")
+        if not at:
+            return cls(Path(text))
+        start, colon, stop = span.partition(":")
+        if not (colon and start.isdecimal() and stop.isdecimal()):
+            raise ValueError(
+                f"A clip must be FILE or FILE@START:STOP, but is {text!r}. "
+                "Give the first frame and the one after the last, such as clip.mp4@0:600."
+            )
+        return cls(Path(path), int(start), int(stop))
+
+
 def read_clip(
-    path: Path, *, start: int = 0, stop: int | None = None, seconds: float = 1.0, stride: int = 1
+    clip: ClipSource, *, seconds: float = 1.0, min_fps: float = 0.0, stride: int = 1
 ) -> Iterator[tuple[Tensor, Fraction]]:
-    """Yield a clip's frames ``start`` to ``stop`` in runs of ``seconds``, and their rate.
+    """Yield a clip's frames in runs of ``seconds``, and their rate.
 
     Args:
-        path: a file that PyAV reads.
-        start: first frame.
-        stop: the frame after the last one; None for the end.
+        clip: what to read.
         seconds: length of a run; an incomplete last run is dropped unless it is the only one.
         stride: take every so-manyth frame; the rate falls accordingly.
+        min_fps: where ``stride`` would bring the rate below this, every frame is taken.
 
     Yields:
         uint8 (T, 3, H, W) and frames per second.
@@ -174,18 +175,22 @@ def read_clip(
         raise ImportError(
             "Reading clips needs PyAV, which is not installed. Install dcs-tok[video]."
         ) from error
-    with av.open(str(path)) as container:
+    with av.open(str(clip.path)) as container:
         stream = container.streams.video[0]
         if stream.average_rate is None:
-            raise ValueError(f"A clip needs a frame rate, but {str(path)!r} states none.")
-        fps = stream.average_rate / stride
+            raise ValueError(
+                f"A clip needs its frame rate, but {str(clip.path)!r} states none. "
+                "Write it again with one."
+            )
+        step = stride if stream.average_rate / stride >= min_fps else 1
+        fps = stream.average_rate / step
         length = max(1, round(seconds * fps))
         run: list[Tensor] = []
         runs = 0
         for index, frame in enumerate(container.decode(stream)):
-            if stop is not None and index >= stop:
+            if clip.stop is not None and index >= clip.stop:
                 break
-            if index < start or (index - start) % stride:
+            if index < clip.start or (index - clip.start) % step:
                 continue
             run.append(torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1))
             if len(run) == length:
@@ -211,7 +216,6 @@ def add_sampled(
     moments: PatchMoments,
     pixels: Tensor,
     grid: PatchGrid,
-    frames: int,
     max_patches: int,
     generator: torch.Generator,
 ) -> None:
@@ -223,7 +227,7 @@ def add_sampled(
         if share < 1:
             count = max(1, round(share * len(patches)))
             patches = patches[torch.randperm(len(patches), generator=generator)[:count]]
-        moments.add(patches, group.times, frames, weight)
+        moments.add(patches, group.times, weight)
 
 
 def picture_moments(
@@ -241,13 +245,12 @@ def picture_moments(
         pixels = to_short_side(picture, short_side)[:, None]
         size = (pixels.shape[-2], pixels.shape[-1])
         cut = source_grid(size, 1, None, patches=patches, segments_per_second=1)
-        add_sampled(moments, pixels, cut, 1, max_patches, generator)
-    moments.flush()
+        add_sampled(moments, pixels, cut, max_patches, generator)
     return moments
 
 
 def clip_moments(
-    clips: Sequence[tuple[Path, int, int | None]],
+    clips: Sequence[ClipSource],
     *,
     patches: int,
     frames: int,
@@ -255,24 +258,20 @@ def clip_moments(
     segments_per_second: int,
     short_side: int | None = None,
     stride: int = 1,
-    max_patches: int = 1024,
+    max_patches: int = 800,
 ) -> PatchMoments:
-    """Gather the moments of clips, (path, first frame, frame after the last).
+    """Gather the moments of clips; ``max_patches`` counts per second of a clip.
 
-    ``max_patches`` counts per second of a clip. Clips whose rate over ``stride`` falls below two
-    frames per segment are read at their own rate.
+    Clips that ``stride`` would leave with fewer than two frames per segment keep their own rate.
     """
     moments = PatchMoments(frames, grid)
     generator = torch.Generator().manual_seed(0)
-    for path, start, stop in clips:
-        _, own_rate = next(read_clip(path))
-        step = stride if own_rate / stride >= 2 * segments_per_second else 1
-        for run, fps in read_clip(path, start=start, stop=stop, stride=step):
+    for clip in clips:
+        for run, fps in read_clip(clip, min_fps=2 * segments_per_second, stride=stride):
             pixels = to_short_side(run, short_side).transpose(0, 1).contiguous()
             size = (pixels.shape[-2], pixels.shape[-1])
             cut = source_grid(
                 size, len(run), fps, patches=patches, segments_per_second=segments_per_second
             )
-            add_sampled(moments, pixels, cut, frames, max_patches, generator)
-    moments.flush()
+            add_sampled(moments, pixels, cut, max_patches, generator)
     return moments

@@ -70,7 +70,7 @@ class PatchStage:
                     canonical = self._to_canonical(some, part)
                     inputs = self.pixel_tokens.embeddable(some, canonical)
                     tokens.append(self.patchifier(inputs, coordinates, count).flatten(0, 1))
-                    if self.linear_path is not None:
+                    if self.linear_path is not None and canonical is not None:
                         linear.append(self.linear_path.encode(canonical, count).flatten(0, 1))
                     row = index[piece][:, None] * num_levels + torch.arange(count)
                     where.append(row.flatten())
@@ -148,6 +148,7 @@ class PatchStage:
                 pieces = []
                 for count, piece in by_level_count(part_counts, plan.patches_at_once):
                     if level is not None and count < level:
+                        assert current is not None, "progressive work brings its pixels"
                         kept = grid.take(current, part).flatten(0, 1)
                         pieces.append((piece, kept[piece.to(kept.device)]))
                         continue

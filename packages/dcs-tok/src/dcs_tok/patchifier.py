@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dcs_common.attention import pixel_logit_bias, pixel_to_latent_attention
+from dcs_common.blocks import Blocks
 from dcs_common.norms import RMSNorm
 from dcs_common.positions import level_coordinates
 from dcs_common.rope import GroupedRope, RopeConfig, rotate
@@ -33,7 +34,7 @@ class Patchifier(nn.Module):
             else None
         )
         self.latent_tokens = nn.Parameter(torch.randn(num_levels, config.width) * 0.02)
-        self.blocks = nn.ModuleList(
+        self.blocks: Blocks[PatchBlock] = Blocks(
             PatchBlock(config.width, config.heads) for _ in range(config.blocks)
         )
         self.rope = GroupedRope(config.width // config.heads, rope)

@@ -33,8 +33,9 @@ class PixelTokens:
 
     def __init__(self, config: DCSTokConfig) -> None:
         self.from_source = config.pixel_tokens == "source"
-        self.canonical: CanonicalConfig | None = config.canonical
-        self.channels = 3 if self.from_source else 3 * config.canonical.cell**2
+        # Source tokens need no canonical patch; its sizes are then never read.
+        self.canonical = config.canonical or CanonicalConfig(frames=1, grid=1)
+        self.channels = 3 if self.from_source else 3 * self.canonical.cell**2
 
     def encoding_coordinates(self, group: PatchGroup) -> Tensor:
         """Return the coordinates (P, 4) of the tokens that enter the patchifier."""
@@ -60,8 +61,11 @@ class PixelTokens:
         """Return token values (p, P, c) around 0 from patches or canonical patches in [0, 1]."""
         if self.from_source:
             return patches.flatten(1, 3) * 2 - 1
+        assert canonical is not None, "canonical tokens come from canonical patches"
         cell = self.canonical.cell
-        tokens = rearrange(canonical, "p f (y a) (x b) c -> p (f y x) (a b c)", a=cell, b=cell)
+        tokens: Tensor = rearrange(
+            canonical, "p f (y a) (x b) c -> p (f y x) (a b c)", a=cell, b=cell
+        )
         return tokens * 2 - 1
 
     def read(self, outputs: Tensor, linear: Tensor | None, group: PatchGroup) -> Tensor:

@@ -28,7 +28,7 @@ def check_pixels(pixels: Tensor, fps: Rate | None) -> tuple[Tensor, Fraction | N
             f"`pixels` must be floats in [0, 1], but the dtype is {pixels.dtype}. "
             "Convert with `pixels.float() / 255`."
         )
-    low, high = (float(bound) for bound in torch.aminmax(pixels))
+    low, high = (float(bound) for bound in torch.aminmax(pixels.detach()))
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         raise ValueError(
             f"`pixels` must be finite and in [0, 1], but range from {low:g} to {high:g}. "
@@ -60,6 +60,6 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
         whole = int(height), int(width)
         if whole == (height, width) and min(whole) >= 1:
             return whole
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError(f"`size` must be (height, width) in whole pixels, but is {size!r}.")

@@ -14,6 +14,8 @@ from dcs_common.geometry import PatchGrid, PatchGroup
 from dcs_common.positions import latent_coordinates, level_coordinates
 from dcs_common.rope import rotate
 from dcs_tok.canonical_patch import to_canonical
+from dcs_tok.depatchifier import Depatchifier
+from dcs_tok.patchifier import Patchifier
 from dcs_tok.tokenizer import DCSTok
 from dcs_tok.trunk import Trunk
 
@@ -40,7 +42,9 @@ def _trunk(trunk: Trunk, tokens: Tensor, level_map: Tensor) -> Tensor:
     return out * (torch.arange(n) < level_map.unsqueeze(-1)).unsqueeze(-1)
 
 
-def _patch_blocks(network, x: Tensor, coordinates: Tensor, mask: Tensor) -> Tensor:
+def _patch_blocks(
+    network: Patchifier | Depatchifier, x: Tensor, coordinates: Tensor, mask: Tensor
+) -> Tensor:
     """Run all blocks of a patchifier or depatchifier on (p, P + n, width) under a mask."""
     levels = x.shape[1] - len(coordinates)
     rotation = network.rope(torch.cat([coordinates, level_coordinates(levels)]), x)
@@ -52,7 +56,7 @@ def _patch_blocks(network, x: Tensor, coordinates: Tensor, mask: Tensor) -> Tens
     return network.norm(x)
 
 
-def _dilution(network, mask: Tensor, count: int, rows: slice) -> Tensor:
+def _dilution(network: Patchifier | Depatchifier, mask: Tensor, count: int, rows: slice) -> Tensor:
     """Add the bias on pixel keys for the queries in ``rows``."""
     bias = torch.zeros_like(mask)
     bias[..., rows, :count] = pixel_logit_bias(count, network.config.pixel_logit_reference)
@@ -80,7 +84,7 @@ def encode(tok: DCSTok, clip: Tensor, grid: PatchGrid, level_map: Tensor) -> Ten
         x = _patch_blocks(network, network.embed(inputs, coordinates, n), coordinates, mask)
         index = grid.patch_index(group)
         tokens = tokens.index_copy(1, index, x[:, count:].unflatten(0, (b, -1)))
-        if tok.linear_path is not None:
+        if tok.linear_path is not None and canonical is not None:
             code = tok.linear_path.encode(canonical, n).unflatten(0, (b, -1))
             linear = linear.index_copy(1, index, code)
     shape = (b, *grid.shape, n, -1)

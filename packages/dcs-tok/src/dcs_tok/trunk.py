@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dcs_common.blocks import Blocks
 from dcs_common.kv_cache import KeyValueCache
 from dcs_common.level_causal_block import LevelCausalBlock
 from dcs_common.norms import RMSNorm
@@ -29,7 +30,7 @@ class Trunk(nn.Module):
             if config.level_embedding
             else None
         )
-        self.blocks = nn.ModuleList(
+        self.blocks: Blocks[LevelCausalBlock] = Blocks(
             LevelCausalBlock(config.width, config.heads, config.qk_norm)
             for _ in range(config.blocks)
         )

@@ -1,0 +1,41 @@
+"""Run the benchmarks and print Markdown tables: `nox -s bench`, or one by name.
+
+    python benchmarks/run.py [NAME ...] [--threads N]
+
+Everything but `large` is a ratio of two things measured in one run.
+"""
+
+import argparse
+import platform
+
+import attention_speed
+import large_pictures
+import throughput
+import torch
+import training_step
+
+BENCHMARKS = {
+    "attention": attention_speed.run,
+    "step": training_step.run,
+    "throughput": throughput.run,
+    "large": large_pictures.run,
+}
+
+
+def main() -> None:
+    """Run what was asked for, or everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    unknown = set(args.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"unknown benchmarks {sorted(unknown)}; choose from {sorted(BENCHMARKS)}")
+    torch.set_num_threads(args.threads)
+    print(f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}")
+    for name in args.names or BENCHMARKS:
+        print("\n" + "\n".join(BENCHMARKS[name]()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
