@@ -1,13 +1,16 @@
 """The canonical patch: one small grid of pixels that stands for a patch of any size and rate.
 
-A patch of ``f x h x w`` pixels is resampled to ``F x g x g`` and back. In space the coarser of
-the two grids is linked to the finer by corner-aligned linear interpolation, and the finer to the
-coarser by the least-squares inverse of that interpolation, so that going to the finer grid and
-back changes nothing, and going to the coarser one keeps what it can hold.
+A patch of ``f x h x w`` pixels is resampled to ``F x g x g`` and back. In space, *reading* the
+canonical patch at a size is an ordinary corner-aligned cubic resize, a low-pass filter for sizes
+below g. *Writing* it is an inverse of reading: the least-squares one for patches larger than the
+grid, and for smaller ones, of all canonical patches that read as the given pixels, the smoothest.
+Encoding at any size and decoding at the same therefore loses only what the code leaves out.
 
 In time, canonical frame i sits at ``(i + 1) / F`` of its segment (tail alignment, Fig. 14b).
 Frames are read by linear interpolation; before the first known frame, that frame is held. An
-image therefore repeats its one frame.
+image therefore repeats its one frame. Where at least F frames determine the canonical ones, these
+are their least-squares inverse, unless it would amplify (at 25 fps and F = 4, some segments have
+four frames whose inverse multiplies differences by up to 99); then they are interpolated too.
 """
 
 from fractions import Fraction
@@ -18,15 +21,23 @@ from torch import Tensor
 
 from dcs_common.resample import resize_matrix
 
+# The most that the inverse in time may amplify a frame: 2.5 at 30 fps and F = 4.
+_LARGEST_GAIN = 3.0
+# Weight of values against differences in the roughness that the smoothest inverse minimises: it
+# only makes the problem definite.
+_VALUE_WEIGHT = 1e-3
+
 
 @lru_cache(maxsize=512)
 def spatial_matrices(extent: int, grid: int) -> tuple[Tensor, Tensor]:
     """Return (to canonical, from canonical) for one axis: (grid, extent), (extent, grid)."""
+    read = resize_matrix(grid, extent, kernel="cubic")
     if extent >= grid:
-        read = resize_matrix(grid, extent)
         return torch.linalg.pinv(read), read
-    fill = resize_matrix(extent, grid)
-    return fill, torch.linalg.pinv(fill)
+    steps = torch.eye(grid, dtype=torch.float64).diff(dim=0)
+    roughness = steps.T @ steps + _VALUE_WEIGHT * torch.eye(grid, dtype=torch.float64)
+    smooth = torch.linalg.solve(roughness, read.T)
+    return smooth @ torch.linalg.inv(read @ smooth), read
 
 
 def _hold_interpolation(known: list[Fraction], asked: list[Fraction]) -> Tensor:
@@ -49,8 +60,19 @@ def temporal_matrices(times: tuple[Fraction, ...], frames: int) -> tuple[Tensor,
     canonical = [Fraction(i + 1, frames) for i in range(frames)]
     read = _hold_interpolation(canonical, list(times))
     if len(times) >= frames and torch.linalg.matrix_rank(read) == frames:
-        return torch.linalg.pinv(read), read
+        inverse = torch.linalg.pinv(read)
+        if inverse.abs().sum(dim=1).max() <= _LARGEST_GAIN:
+            return inverse, read
     return _hold_interpolation(list(times), canonical), read
+
+
+def _resample(frames: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Apply (y, h) to the rows and (x, w) to the columns of (p, f, h, w, c)."""
+    if rows.shape[0] != rows.shape[1]:
+        frames = torch.einsum("pfhwc,yh->pfywc", frames, rows.to(frames))
+    if columns.shape[0] != columns.shape[1]:
+        frames = torch.einsum("pfhwc,xw->pfhxc", frames, columns.to(frames))
+    return frames
 
 
 def to_canonical(patches: Tensor, times: tuple[Fraction, ...], frames: int, grid: int) -> Tensor:
@@ -60,12 +82,7 @@ def to_canonical(patches: Tensor, times: tuple[Fraction, ...], frames: int, grid
     frames would repeat it.
     """
     f, h, w = patches.shape[1:4]
-    rows = spatial_matrices(h, grid)[0].to(patches)
-    columns = spatial_matrices(w, grid)[0].to(patches)
-    if h != grid:
-        patches = torch.einsum("pfhwc,gh->pfgwc", patches, rows)
-    if w != grid:
-        patches = torch.einsum("pfhwc,gw->pfhgc", patches, columns)
+    patches = _resample(patches, spatial_matrices(h, grid)[0], spatial_matrices(w, grid)[0])
     if f > 1:
         in_time = temporal_matrices(times, frames)[0].to(patches)
         patches = torch.einsum("pfhwc,tf->pthwc", patches, in_time)
@@ -75,10 +92,4 @@ def to_canonical(patches: Tensor, times: tuple[Fraction, ...], frames: int, grid
 def from_canonical(canonical: Tensor, height: int, width: int) -> Tensor:
     """Read canonical frames (p, f, g, g, c) at another patch size: (p, f, height, width, c)."""
     grid = canonical.shape[2]
-    if height != grid:
-        rows = spatial_matrices(height, grid)[1].to(canonical)
-        canonical = torch.einsum("pfhwc,yh->pfywc", canonical, rows)
-    if width != grid:
-        columns = spatial_matrices(width, grid)[1].to(canonical)
-        canonical = torch.einsum("pfhwc,xw->pfhxc", canonical, columns)
-    return canonical
+    return _resample(canonical, spatial_matrices(height, grid)[1], spatial_matrices(width, grid)[1])

@@ -137,7 +137,7 @@ def dcs_tok_b() -> DCSTokConfig:
 
 def dcs_tok_nano() -> DCSTokConfig:
     """The small model that ships with weights: a linear path and about 4 million parameters."""
-    patch_network = PatchNetworkConfig(width=96, heads=3, blocks=2, fourier_features=3)
+    patch_network = PatchNetworkConfig(width=64, heads=2, blocks=2, fourier_features=3)
     return DCSTokConfig(
         patchifier=patch_network,
         depatchifier=patch_network,

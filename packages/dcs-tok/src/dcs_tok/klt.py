@@ -1,4 +1,4 @@
-"""The start of the linear path: a Karhunen-Loeve code of pictures or clips.
+"""The start of the linear path: Karhunen-Loeve codes of pictures and clips.
 
 Second moments of canonical patches (:mod:`dcs_tok.patch_moments`) are gathered for several kinds
 of patches: pictures at several patch counts k, clips at several sizes and rates. The eigenvectors
@@ -21,9 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from dcs_common.atomic_file import write_atomically
 from dcs_tok.patch_moments import ClipSource, PatchMoments, clip_moments, picture_moments
 
 ERROR_FLOOR = 1e-4
@@ -33,6 +34,8 @@ PICTURE_WEIGHTS = {8: 1.0, 12: 1.0, 16: 30.0, 24: 1.0, 32: 1.0, 48: 1.0, 64: 1.0
 8 loses 0.08 dB there, and gains about 1 dB at k = 64, which is above 40 dB already."""
 CLIP_SETTINGS = ((256, 1), (144, 1), (256, 2))
 """Short side and frame stride of the clips."""
+STILLS_AMONG_MOVING = 0.3
+"""Weight of pictures, their frame repeated, in the moving code; each clip setting has 1."""
 
 
 def eigenvectors(moment: Tensor, count: int) -> Tensor:
@@ -112,52 +115,43 @@ def karhunen_loeve(
 
 def fit_linear_path(
     pictures: Sequence[Path],
-    clips: Sequence[ClipSource] = (),
+    clips: Sequence[ClipSource],
     *,
     frames: int = 4,
     grid: int = 16,
     segments_per_second: int = 6,
-    clip_weight: float = 0.0,
 ) -> dict[str, Tensor]:
-    """Gather moments of pictures and clips and return their code (:func:`karhunen_loeve`).
+    """Fit the codes of still and moving segments (:class:`dcs_tok.linear_path.LinearPath`).
 
     Args:
         pictures: folders, zips and files.
-        clips: clips; they are read only if ``clip_weight`` is positive.
+        clips: what moves.
         frames, grid: the canonical patch.
         segments_per_second: k_t of the clips.
-        clip_weight: weight of each of ``CLIP_SETTINGS``, where pictures have ``PICTURE_WEIGHTS``.
-            At 0 the code serves pictures best, and clips by the content that stands still in a
-            segment. At 3, clips gain up to 3 dB and pictures lose 1 to 2.7 dB.
+
+    Returns:
+        The linear path's state dict.
     """
-    kinds = [
-        (picture_moments(pictures, patches=patches, grid=grid), weight)
-        for patches, weight in PICTURE_WEIGHTS.items()
-    ]
-    if clip_weight > 0:
-        kinds += [
-            (
-                clip_moments(
-                    clips,
-                    patches=16,
-                    frames=frames,
-                    grid=grid,
-                    segments_per_second=segments_per_second,
-                    short_side=short_side,
-                    stride=stride,
-                ),
-                clip_weight,
-            )
-            for short_side, stride in CLIP_SETTINGS
-        ]
-    if clip_weight == 0:  # repeated frames add nothing: a small problem, repeated afterwards
-        still = karhunen_loeve(kinds, frames=1)
-        return {
-            "mean": still["mean"].repeat(frames, 1, 1, 1),
-            "encode_weight": still["encode_weight"].repeat(1, 1, frames, 1, 1, 1) / frames,
-            "decode_weight": still["decode_weight"].repeat(1, 1, frames, 1, 1, 1),
-        }
-    return karhunen_loeve(kinds, frames=frames)
+    stills = {k: picture_moments(pictures, patches=k, grid=grid) for k in PICTURE_WEIGHTS}
+    still = karhunen_loeve([(stills[k], PICTURE_WEIGHTS[k]) for k in stills], frames=1)
+    kinds = [(stills[16], STILLS_AMONG_MOVING)]
+    for short_side, stride in CLIP_SETTINGS:
+        moments = clip_moments(
+            clips,
+            patches=16,
+            frames=frames,
+            grid=grid,
+            segments_per_second=segments_per_second,
+            short_side=short_side,
+            stride=stride,
+        )
+        kinds.append((moments, 1.0))
+    moving = karhunen_loeve(kinds, frames=frames)
+    return {
+        f"{name}.{key}": tensor
+        for name, code in (("still", still), ("moving", moving))
+        for key, tensor in code.items()
+    }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,27 +163,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clips",
         type=ClipSource.parse,
-        nargs="*",
-        default=[],
+        nargs="+",
+        required=True,
         help="files, each with an optional range of frames: clip.mp4@0:600",
     )
-    parser.add_argument(
-        "--clip-weight", type=float, default=0.0, help="weight of clips; pictures at k=16 have 30"
-    )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command ``dcs-tok fit-linear``."""
-    tensors = fit_linear_path(arguments.photos, arguments.clips, clip_weight=arguments.clip_weight)
-    save_file(tensors, arguments.output)
-
-
-def main() -> None:
-    """Fit a linear path from the command line."""
-    parser = argparse.ArgumentParser(description=fit_linear_path.__doc__)
-    add_arguments(parser)
-    run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    main()
+def run(arguments: argparse.Namespace) -> str:
+    """Fit the linear path of the nano model to pictures and clips (minutes)."""
+    tensors = fit_linear_path(arguments.photos, arguments.clips)
+    write_atomically(arguments.output, save(tensors))
+    return f"wrote {arguments.output}: a linear path of {len(tensors)} tensors"

@@ -6,6 +6,11 @@
 Level i of the code is a linear map of the patch alone and adds its own linear term to the
 reconstruction, so any prefix of levels is a code. Started from the Karhunen-Loeve transform
 (:mod:`dcs_tok.klt`), whose components ordered by variance are coarse-to-fine already.
+
+A segment of one frame (an image; a clip at k_t frames per second) has nothing to say about time,
+and a moving one has: the path keeps a linear code for each. Which one a segment has follows
+from the source's frames, rate and phase, which latents carry. A still segment decodes to frames
+that repeat.
 """
 
 from fractions import Fraction
@@ -17,7 +22,7 @@ from torch import Tensor, nn
 from dcs_tok.canonical_patch import temporal_matrices
 
 
-class LinearPath(nn.Module):
+class LinearCode(nn.Module):
     """Linear encoder and decoder of canonical patches, level by level."""
 
     def __init__(self, num_levels: int, latent_channels: int, frames: int, grid: int) -> None:
@@ -33,20 +38,17 @@ class LinearPath(nn.Module):
     def reset_parameters(self) -> None:
         """Draw an orthonormal code; the decoder is its transpose."""
         with torch.no_grad():
-            flat = torch.empty(
-                self.encode_weight[..., 0, 0, 0, 0].numel(), self.mean.numel(), dtype=torch.float32
+            flat = self.encode_weight.new_empty(
+                self.encode_weight.shape[:2].numel(), self.mean.numel()
             )
             nn.init.orthogonal_(flat)
             self.encode_weight.copy_(flat.view_as(self.encode_weight))
             self.decode_weight.copy_(self.encode_weight)
 
     def encode(self, canonical: Tensor, levels: int) -> Tensor:
-        """Encode canonical patches (p, F or 1, g, g, 3) to latents (p, levels, d)."""
+        """Encode canonical patches (p, F, g, g, 3) to latents (p, levels, d)."""
         weight = self.encode_weight[:levels]
-        mean = self.mean
-        bias = -torch.einsum("ndtyxc,tyxc->nd", weight, mean)
-        if canonical.shape[1] == 1:  # one frame, repeated
-            weight = weight.sum(dim=2, keepdim=True)
+        bias = -torch.einsum("ndtyxc,tyxc->nd", weight, self.mean)
         flat = rearrange(weight, "n d t y x c -> (n d) (t y x c)")
         code = nn.functional.linear(canonical.flatten(1), flat, bias.flatten())
         return code.view(-1, levels, weight.shape[1])
@@ -66,3 +68,30 @@ class LinearPath(nn.Module):
         if late:
             frames = torch.einsum("ptj,ft->pfj", frames, read)
         return frames.view(len(code), len(times), self.grid, self.grid, 3)
+
+
+class LinearPath(nn.Module):
+    """A linear code for still segments and one for moving ones."""
+
+    def __init__(self, num_levels: int, latent_channels: int, frames: int, grid: int) -> None:
+        super().__init__()
+        self.still = LinearCode(num_levels, latent_channels, 1, grid)
+        self.moving = LinearCode(num_levels, latent_channels, frames, grid)
+
+    def encode(self, canonical: Tensor, levels: int) -> Tensor:
+        """Encode canonical patches (p, F or 1, g, g, 3) to latents (p, levels, d).
+
+        One canonical frame means a still segment.
+        """
+        code = self.still if canonical.shape[1] == 1 else self.moving
+        return code.encode(canonical, levels)
+
+    def decode(self, latents: Tensor, times: tuple[Fraction, ...], is_still: bool) -> Tensor:
+        """Decode latents (p, m, d) to canonical frames at ``times``: (p, f, g, g, 3).
+
+        Args:
+            latents: of segments that are all still or all moving.
+            times: in-segment coordinates of the frames that are asked for.
+            is_still: whether the source's segments held one frame.
+        """
+        return (self.still if is_still else self.moving).decode(latents, times)

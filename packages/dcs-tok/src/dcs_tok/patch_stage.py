@@ -115,6 +115,7 @@ class PatchStage:
         codes: Tensor,
         grid: PatchGrid,
         level_map: Tensor,
+        is_still: tuple[bool, ...],
         level: int | None = None,
         current: Tensor | None = None,
     ) -> Iterator[tuple[PatchGroup, Tensor]]:
@@ -125,6 +126,7 @@ class PatchStage:
             codes: (b, t, h, w, n, d), the latents, for the linear path.
             grid: over the pixels that are asked for.
             level_map: (b, t, h, w) on the CPU.
+            is_still: of each segment, whether the source had one frame there.
             level: for progressive work: use levels up to this one, and pass over patches that
                 have fewer, which are finished.
             current: (b, 3, T, H, W), the pixels so far, where finished patches are taken from.
@@ -156,7 +158,9 @@ class PatchStage:
                     outputs = self.depatchifier(by_patch[rows, :count], self.shared[group])
                     linear = None
                     if self.linear_path is not None:
-                        linear = self.linear_path.decode(codes[rows, :count], part.times)
+                        linear = self.linear_path.decode(
+                            codes[rows, :count], part.times, is_still[part.segments[0]]
+                        )
                     pieces.append((piece, self.pixel_tokens.read(outputs, linear, part)))
                     self._report(len(piece), len(counts))
                 yield part, restore_order(pieces)

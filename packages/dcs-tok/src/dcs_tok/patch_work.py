@@ -15,7 +15,7 @@ DEFAULT_MAX_MEMORY = 512 * 2**20
 # stream, its norm, queries, keys, values, rotated copies and the doubled feed-forward width.
 _LIVE_ACTIVATIONS = 16
 # Beyond this many bytes of one activation a piece gains no speed and leaves the processor's cache.
-_CACHE_BYTES = 2 * 2**20
+_CACHE_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,14 @@ def encode(tok: DCSTok, clip: Tensor, grid: PatchGrid, level_map: Tensor) -> Ten
     return _trunk(tok.encoder, tokens.view(shape), level_map) + linear.view(shape) * is_active
 
 
-def decode(tok: DCSTok, tokens: Tensor, grid: PatchGrid, level_map: Tensor) -> Tensor:
-    """Return pixels (b, 3, T, H, W), not clamped, of tokens (b, t, h, w, n, d)."""
+def decode(
+    tok: DCSTok, tokens: Tensor, grid: PatchGrid, level_map: Tensor, source: PatchGrid | None = None
+) -> Tensor:
+    """Return pixels (b, 3, T, H, W), not clamped, of tokens (b, t, h, w, n, d).
+
+    ``grid`` lies over the pixels asked for, ``source`` over those that were encoded, if it is
+    another one.
+    """
     b, n = len(tokens), tokens.shape[4]
     network = tok.depatchifier
     decoded = _trunk(tok.decoder, tokens, level_map).flatten(1, 3)
@@ -124,8 +130,13 @@ def decode(tok: DCSTok, tokens: Tensor, grid: PatchGrid, level_map: Tensor) -> T
         if tok.linear_path is not None:
             inactive = torch.arange(n) >= counts.unsqueeze(-1)
             code = tokens.flatten(1, 3)[:, index].flatten(0, 1)
-            linear = tok.linear_path.decode(
-                code.masked_fill(inactive.unsqueeze(-1), 0), group.times
+            code = code.masked_fill(inactive.unsqueeze(-1), 0)
+            is_still = torch.tensor([len(span.times) == 1 for span in (source or grid).spans])
+            segment = (index // (grid.rows * grid.columns)).repeat(b)
+            linear = torch.where(
+                is_still[segment].view(-1, 1, 1, 1, 1),
+                tok.linear_path.decode(code, group.times, True),
+                tok.linear_path.decode(code, group.times, False),
             )
         patches = tok.pixel_tokens.read(network.pixels_out(x), linear, group)
         parts.append((group, patches.unflatten(0, (b, -1))))

@@ -202,7 +202,7 @@ class DCSTok(PretrainedModel):
         codes = self._latent_tokens(latents)
         out = codes.new_empty(len(codes), 3, grid.num_frames, *grid.size)
         parts = self._patch_stage().decode(
-            self._decode_trunk(latents), codes, grid, latents.levels.cpu()
+            self._decode_trunk(latents), codes, grid, latents.levels.cpu(), self._is_still(latents)
         )
         for part, patches in parts:
             grid.put(out, part, patches.clamp_(0, 1).unflatten(0, (len(out), -1)))
@@ -227,6 +227,7 @@ class DCSTok(PretrainedModel):
         layout = TokenLayout.of(latents.levels, latents.num_levels)
         level_map = latents.levels.cpu()
         cache = KeyValueCache(len(self.decoder.blocks))
+        is_still = self._is_still(latents)
         stage = self._patch_stage()
         codes = self._latent_tokens(latents)
         tokens = codes.new_zeros(*codes.shape[:5], self.config.depatchifier.width)
@@ -236,7 +237,8 @@ class DCSTok(PretrainedModel):
             part = layout.at_level(level)
             new = self.decoder(part.gather(codes), part, cache)
             by_token.index_copy_(0, part.token_index.to(new.device), new)
-            for group, patches in stage.decode(tokens, codes, grid, level_map, level + 1, out):
+            parts = stage.decode(tokens, codes, grid, level_map, is_still, level + 1, out)
+            for group, patches in parts:
                 grid.put(out, group, patches.clamp_(0, 1).unflatten(0, (len(out), -1)))
             yield DecodingStep(level + 1, (out.squeeze(2) if latents.fps is None else out).clone())
 
@@ -295,6 +297,12 @@ class DCSTok(PretrainedModel):
             )
         return latents, PatchGrid(size, rows, columns, spans)
 
+    def _is_still(self, latents: Latents) -> tuple[bool, ...]:
+        """Tell of each segment whether its source held a single frame."""
+        k_t, segments = self.config.segments_per_second, latents.grid[0]
+        spans = segment_frames(latents.frames, latents.fps, k_t, latents.phase, segments)
+        return tuple(len(span.times) == 1 for span in spans)
+
     def _latent_tokens(self, latents: Latents) -> Tensor:
         """Return the tokens on the model's device and in its precision."""
         return latents.tokens.to(self.decoder.tokens_in.weight)
@@ -339,7 +347,7 @@ class DCSTok(PretrainedModel):
         latents, grid = self._target(latents, size, fps, None)
         codes = self._latent_tokens(latents)
         parts = self._patch_stage().decode(
-            self._decode_trunk(latents), codes, grid, latents.levels.cpu()
+            self._decode_trunk(latents), codes, grid, latents.levels.cpu(), self._is_still(latents)
         )
         pixels = grid.assemble(
             [(part, patches.unflatten(0, (len(codes), -1))) for part, patches in parts]
@@ -348,7 +356,9 @@ class DCSTok(PretrainedModel):
 
     def fingerprinted_tensors(self) -> dict[str, Tensor]:
         """Return the encoding half: a decoder may be fine-tuned without changing latents."""
-        halves = ("patchifier.", "encoder.", "linear_path.encode_weight", "linear_path.mean")
+        parts = ("patchifier.", "encoder.", "linear_path.")
         return {
-            name: tensor for name, tensor in self.state_dict().items() if name.startswith(halves)
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if name.startswith(parts) and not name.endswith("decode_weight")
         }
