@@ -10,7 +10,7 @@ def run(rounds: int = 3) -> list[str]:
     """Return a Markdown table; the best of some rounds on both sides."""
     torch.manual_seed(0)
     lines = [
-        "| dcs-tok-b, encode + decode, 256 px | share of matmul rate | GFLOP/s | matmul | TFLOP | s |",
+        "| dcs-tok-b, 256 px, both ways | share of matmul | GFLOP/s | matmul | TFLOP | s |",
         "|---|---|---|---|---|---|",
     ]
     for dtype in (torch.float32, torch.bfloat16):

@@ -22,6 +22,17 @@ _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
+def _sorted_header(data: bytes) -> bytes:
+    """Sort the keys of a safetensors header: equal latents give equal bytes.
+
+    The library writes metadata in the order of a hash map, which differs from run to run.
+    """
+    stop = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:stop]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[stop:]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Latents:
     """Latents of a batch of pictures or clips of one size and rate.
@@ -144,7 +155,7 @@ class Latents:
             "tokenizer": self.tokenizer,
         }
         metadata = {"kind": _KIND, "format": str(LATENT_FORMAT), "about": json.dumps(about)}
-        write_atomically(path, to_safetensors(tensors, metadata))
+        write_atomically(path, _sorted_header(to_safetensors(tensors, metadata)))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Latents":

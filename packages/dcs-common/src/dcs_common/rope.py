@@ -112,8 +112,8 @@ class _Rotate(torch.autograd.Function):
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Apply a rotation to queries or keys (..., s, heads, head_dim)."""
-    return _Rotate.apply(x, rotation.cos, rotation.sin)
+    """Apply a rotation to queries or keys (..., s, heads, head_dim), in their precision."""
+    return _Rotate.apply(x, rotation.cos.to(x.dtype), rotation.sin.to(x.dtype))
 
 
 class GroupedRope(nn.Module):

@@ -23,9 +23,6 @@ from dcs_common.resample import resize_matrix
 
 # The most that the inverse in time may amplify a frame: 2.5 at 30 fps and F = 4.
 _LARGEST_GAIN = 3.0
-# Weight of values against differences in the roughness that the smoothest inverse minimises: it
-# only makes the problem definite.
-_VALUE_WEIGHT = 1e-3
 
 
 @lru_cache(maxsize=512)
@@ -34,10 +31,13 @@ def spatial_matrices(extent: int, grid: int) -> tuple[Tensor, Tensor]:
     read = resize_matrix(grid, extent, kernel="cubic")
     if extent >= grid:
         return torch.linalg.pinv(read), read
+    # Least sum of squared steps under the constraint that reading gives the pixels (Lagrange).
     steps = torch.eye(grid, dtype=torch.float64).diff(dim=0)
-    roughness = steps.T @ steps + _VALUE_WEIGHT * torch.eye(grid, dtype=torch.float64)
-    smooth = torch.linalg.solve(roughness, read.T)
-    return smooth @ torch.linalg.inv(read @ smooth), read
+    system = torch.zeros(grid + extent, grid + extent, dtype=torch.float64)
+    system[:grid, :grid] = steps.T @ steps
+    system[:grid, grid:], system[grid:, :grid] = read.T, read
+    pixels = torch.eye(grid + extent, extent, dtype=torch.float64).roll(grid, 0)
+    return torch.linalg.solve(system, pixels)[:grid], read
 
 
 def _hold_interpolation(known: list[Fraction], asked: list[Fraction]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from dcs_common.latents import Latents
 from dcs_common.pretrained import CONFIG_FILE
-from dcs_tok import clips, demo, pictures
+from dcs_tok import clips, demo, klt, pictures
 from dcs_tok.progress import show_progress
 from dcs_tok.tokenizer import DCSTok
 
@@ -204,6 +204,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_demo)
 
+    command = commands.add_parser("fit-linear", help=klt.run.__doc__)
+    klt.add_arguments(command)
+    command.set_defaults(run=klt.run)
     return parser
 
 

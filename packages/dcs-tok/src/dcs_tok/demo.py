@@ -49,6 +49,19 @@ class Row:
     exact: bool = False
 
 
+def busiest_window(photo: Tensor) -> tuple[slice, slice]:
+    """Return the rows and columns of the window, 0.4 of each side, with the most detail."""
+    height, width = photo.shape[2:]
+    grey = photo.mean(dim=1, keepdim=True)
+    detail = torch.zeros_like(grey)
+    detail[..., 1:, :] += grey.diff(dim=-2).square()
+    detail[..., 1:] += grey.diff(dim=-1).square()
+    window = max(1, round(0.4 * height)), max(1, round(0.4 * width))
+    mean = torch.nn.functional.avg_pool2d(detail, window, stride=1)
+    top, left = divmod(int(mean.argmax()), mean.shape[-1])
+    return slice(top, top + window[0]), slice(left, left + window[1])
+
+
 def _decibel(value: float) -> str:
     return f"{value:.2f} dB"
 
@@ -58,7 +71,7 @@ def build_rows(tok: DCSTok, photo: Tensor) -> tuple[list[Row], list[tuple[str, s
     height, width = photo.shape[2:]
     n = tok.config.num_levels
     latents = tok.encode(photo)
-    rows_, columns = latents.grid[1:]
+    down, across = latents.grid[1:]
     numbers: list[tuple[str, str, float]] = []
 
     def record(task: str, pixels: Tensor, target: Tensor) -> float:
@@ -66,31 +79,36 @@ def build_rows(tok: DCSTok, photo: Tensor) -> tuple[list[Row], list[tuple[str, s
         numbers.append((task, f"{pixels.shape[3]}x{pixels.shape[2]}", value))
         return value
 
-    by_level = [Tile(photo[0], "source", f"{width}x{height} pixels")]
+    rows, cols = busiest_window(photo)
+    by_level = [Tile(photo[0, :, rows, cols], "source", f"part of {width}x{height} pixels")]
     for step in tok.decode_progressive(latents):
         value = record(f"{step.level} of {n} levels", step.pixels, photo)
-        share = rows_ * columns * step.level * tok.config.latent_channels / photo[0].numel()
+        share = down * across * step.level * tok.config.latent_channels / photo[0].numel()
         title = f"{step.level} level{'s' if step.level > 1 else ''}"
-        by_level.append(Tile(step.pixels[0], title, f"{_decibel(value)}, {share:.1%} of values"))
+        by_level.append(
+            Tile(step.pixels[0, :, rows, cols], title, f"{_decibel(value)}, {share:.1%} of values")
+        )
 
     whole = tok.decode(latents)
     by_scale = []
     for factor in (0.5, 1.0, 2.0):
-        size = max(rows_, round(height * factor)), max(columns, round(width * factor))
+        size = max(down, round(height * factor)), max(across, round(width * factor))
         pixels = whole if factor == 1 else tok.decode(latents, size)
-        agree = psnr(resize(pixels, (height, width)).clamp(0, 1), whole)
+        smaller = min(size, (height, width))
+        agree = psnr(resize(pixels, smaller).clamp(0, 1), resize(whole, smaller).clamp(0, 1))
         value = record(f"decoded at {factor:g}x", pixels, resize(photo, size).clamp(0, 1))
         figure = _decibel(value)
         if factor != 1:
-            numbers.append((f"{factor:g}x resized, against 1x", f"{width}x{height}", agree))
+            task = f"decoded at {factor:g}x, against 1x at the smaller size"
+            numbers.append((task, f"{smaller[1]}x{smaller[0]}", agree))
             figure += f"; {_decibel(agree)} to 1x"
         by_scale.append(Tile(pixels[0], f"{factor:g}x: {size[1]}x{size[0]}", figure))
 
-    wide = max(height // 2, rows_), width
+    wide = max(height // 2, down), width
     stretched = tok.decode(latents, wide)
     value = record("decoded at another aspect ratio", stretched, resize(photo, wide).clamp(0, 1))
     by_source = [Tile(stretched[0], f"half as high: {wide[1]}x{wide[0]}", _decibel(value))]
-    half = max(rows_, height // 2), max(columns, width // 2)
+    half = max(down, height // 2), max(across, width // 2)
     small = tok.encode(resize(photo, half).clamp(0, 1), patches=latents.patches)
     if small.grid != latents.grid:  # a rounding of odd sizes may cost a patch
         raise AssertionError("half the size has the same shape, so it has the same grid")
@@ -105,7 +123,9 @@ def build_rows(tok: DCSTok, photo: Tensor) -> tuple[list[Row], list[tuple[str, s
             f"{_decibel(value)}; {_decibel(agree)} to encoded at {width}x{height}",
         )
     )
-    remark = f"{rows_} x {columns} patches, whatever the size of the photo"
+    remark = (
+        f"{across} x {down} patches at any size; a part of the photo, PSNR and share of the whole"
+    )
     return [
         Row("One latent, more levels: structure first, then detail", remark, tuple(by_level)),
         Row(

@@ -13,7 +13,8 @@ of the hardest kinds alone:
 
 The derivative of ``sum_s w_s log(error_s)`` is that of ``sum_s w_s / error_s * error_s``, so that
 the eigenvectors of this sum are a first-order optimum. Freeing the decoder from the encoder and
-descending on the sum over levels changed the result by less than 0.03 dB, so that it is not done.
+descending on the sum of logarithms over levels and kinds moved k = 16 by at most 0.01 dB and other
+k by at most 0.12 dB, so that it is not done.
 """
 
 import argparse

@@ -1,0 +1,155 @@
+"""Reconstruction quality of the shipped nano model, beside the Karhunen-Loeve transform.
+
+    python benchmarks/quality.py --data FOLDER
+
+FOLDER holds ``eval/kodak/*.png`` (24 pictures), ``photos/photos-0?.zip`` (00 to 02 for the
+transform, 03 for validation) and ``video/*``. Every figure is a mean over pictures or clips of PSNR
+in dB on clamped values.
+"""
+
+import argparse
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from PIL import Image
+
+from dcs_common import psnr, resize
+from dcs_tok import DCSTok
+from dcs_tok.clips import read_clip
+from dcs_tok.klt import karhunen_loeve
+from dcs_tok.linear_path import LinearCode
+from dcs_tok.patch_moments import picture_moments
+from dcs_tok.pictures import read_picture
+
+LEVELS = (1, 2, 3, 4, 6, 8)
+CLIPS = {
+    "bunny_1920x1080_60fps.mp4": (0, 120),
+    "carphone_176x144_30fps.mp4": (0, 120),
+    "parkjoy_480x270_50fps_lossless.mp4": (0, 10),
+    "london_pan_320x240_60fps.mp4": (660, 780),
+}
+
+
+def short_side(path: Path, side: int) -> torch.Tensor:
+    """Read a picture and resize its short side with Pillow's Lanczos filter."""
+    with Image.open(path) as image:
+        width, height = image.size
+        scale = side / min(width, height)
+        size = round(width * scale), round(height * scale)
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        with tempfile.NamedTemporaryFile(suffix=".png") as file:
+            small.save(file, "PNG")
+            return read_picture(file.name).pixels
+
+
+def by_level(tok: DCSTok, pictures: Iterable[torch.Tensor], patches: int) -> list[list[float]]:
+    """Return PSNR of each picture at every level count of the model."""
+    rows = []
+    for pixels in pictures:
+        latents = tok.encode(pixels, patches=patches)
+        rows.append([psnr(step.pixels, pixels) for step in tok.decode_progressive(latents)])
+    return rows
+
+
+def transform(tok: DCSTok, photos: list[Path]) -> DCSTok:
+    """Return the model with the transform of 16 x 16 patches of photos as its only code."""
+    klt = DCSTok(tok.config).eval()
+    code = klt.linear_path.still
+    assert isinstance(code, LinearCode)
+    moments = picture_moments(photos, patches=16, grid=16)
+    code.load_state_dict(karhunen_loeve([(moments, 1.0)], frames=1))
+    return klt
+
+
+def table_row(name: str, rows: list[list[float]]) -> str:
+    """Return a Markdown row of means at ``LEVELS``."""
+    means = [fmean(row[m - 1] for row in rows) for m in LEVELS]
+    return f"| {name} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |"
+
+
+def pictures_table(tok: DCSTok, data: Path) -> list[str]:
+    """Kodak at two sizes and validation photos."""
+    klt = transform(tok, [data / "photos" / f"photos-0{i}.zip" for i in range(3)])
+    kodak = sorted((data / "eval" / "kodak").glob("*.png"))
+    small = [short_side(path, 256) for path in kodak]
+    native = [read_picture(path).pixels for path in kodak]
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(data / "photos" / "photos-03.zip") as archive:
+            names = sorted(archive.namelist())[::4]
+            archive.extractall(folder, names)
+        photos = [read_picture(Path(folder) / name).pixels for name in names]
+    lines = [
+        "| pictures, PSNR by levels | " + " | ".join(str(m) for m in LEVELS) + " |",
+        "|---|" + "---|" * len(LEVELS),
+    ]
+    shipped = by_level(tok, small, 16)
+    lines.append(table_row("Kodak, short side 256, k = 16: transform", by_level(klt, small, 16)))
+    lines.append(table_row("the same: shipped", shipped))
+    for k in (8, 32, 64):
+        lines.append(
+            table_row(f"Kodak, short side 256, k = {k}: transform", by_level(klt, small, k))
+        )
+        lines.append(table_row("the same: shipped", by_level(tok, small, k)))
+    for k in (16, 32):
+        lines.append(table_row(f"Kodak, native, k = {k}: transform", by_level(klt, native, k)))
+        lines.append(table_row("the same: shipped", by_level(tok, native, k)))
+    lines.append(table_row(f"{len(photos)} photos, k = 16: transform", by_level(klt, photos, 16)))
+    lines.append(table_row("the same: shipped", by_level(tok, photos, 16)))
+    falls = sum(a >= b for row in shipped for a, b in pairwise(row))
+    lines.append(f"\nKodak at 256: PSNR fails to rise with a level {falls} times of {24 * 7}.")
+    agree: dict[float, list[float]] = {0.5: [], 2.0: []}
+    for pixels in small:
+        latents = tok.encode(pixels)
+        whole = tok.decode(latents)
+        size = pixels.shape[2], pixels.shape[3]
+        half = size[0] // 2, size[1] // 2
+        double = tok.decode(latents, (2 * size[0], 2 * size[1]))
+        agree[0.5].append(psnr(tok.decode(latents, half), resize(whole, half).clamp(0, 1)))
+        agree[2.0].append(psnr(resize(double, size).clamp(0, 1), whole))
+    lines.append(
+        "One latent at 8 levels decoded at 0.5x and 2x, against its decode at 1x at the smaller "
+        f"size: {fmean(agree[0.5]):.2f} and {fmean(agree[2.0]):.2f} dB."
+    )
+    return lines
+
+
+def clips_table(tok: DCSTok, data: Path) -> list[str]:
+    """Evaluation clips at short side 256 at most, beside their own frames coded as pictures."""
+    lines = [
+        "| clips, PSNR by levels | " + " | ".join(str(m) for m in LEVELS) + " |",
+        "|---|" + "---|" * len(LEVELS),
+    ]
+    rows = []
+    for name, (first, stop) in CLIPS.items():
+        clip = read_clip(data / "video" / name, first, stop)
+        frames = clip.pixels[0].transpose(0, 1).float()
+        height, width = frames.shape[-2:]
+        if min(height, width) > 256:
+            scale = 256 / min(height, width)
+            frames = resize(frames, (round(height * scale), round(width * scale))).clamp(0, 1)
+        pixels = frames.transpose(0, 1)[None].contiguous()
+        latents = tok.encode(pixels, clip.fps)
+        rows.append([psnr(step.pixels, pixels) for step in tok.decode_progressive(latents)])
+        lines.append(table_row(f"{name}, {pixels.shape[2]} frames", rows[-1:]))
+    return [*lines, table_row("mean", rows)]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", help="bundled name, folder or hub id")
+    args = parser.parse_args()
+    tok = DCSTok.from_pretrained(args.model)
+    print("\n".join(pictures_table(tok, args.data)), flush=True)
+    print()
+    print("\n".join(clips_table(tok, args.data)))
+
+
+if __name__ == "__main__":
+    main()
