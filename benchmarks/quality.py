@@ -28,10 +28,10 @@ from dcs_tok.pictures import read_picture
 
 LEVELS = (1, 2, 3, 4, 6, 8)
 CLIPS = {
-    "bunny_1920x1080_60fps.mp4": (0, 120),
-    "carphone_176x144_30fps.mp4": (0, 120),
+    "bunny_1920x1080_60fps.mp4": (0, 48),
+    "carphone_176x144_30fps.mp4": (0, 48),
     "parkjoy_480x270_50fps_lossless.mp4": (0, 10),
-    "london_pan_320x240_60fps.mp4": (660, 780),
+    "london_pan_320x240_60fps.mp4": (660, 708),
 }
 
 

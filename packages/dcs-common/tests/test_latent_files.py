@@ -87,6 +87,17 @@ def test_tokens_above_a_patchs_levels_come_back_as_zero(tmp_path: Path) -> None:
     assert torch.equal(Latents.load(tmp_path / "a").tokens, noisy.tokens * is_active)
 
 
+def test_equal_latents_give_equal_bytes(tmp_path: Path) -> None:
+    """Whatever order the library's hash maps have; tensors stay aligned to eight bytes."""
+    for i in range(20):
+        small().save(tmp_path / f"{i}")
+    (data,) = {path.read_bytes() for path in tmp_path.iterdir()}
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    assert (list(header), length % 8) == (sorted(header), 0)
+    assert list(header["__metadata__"]) == sorted(header["__metadata__"])
+
+
 def test_tensors_of_a_graph_can_be_saved(tmp_path: Path) -> None:
     latents = Latents(tokens=small().tokens.requires_grad_(), size=(17, 19))
     latents.save(tmp_path / "a")

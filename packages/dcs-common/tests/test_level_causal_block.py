@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dcs_common.attention_reference import additive, lca_mask, masked_attention
 from dcs_common.kv_cache import KeyValueCache
 from dcs_common.level_causal_block import LevelCausalAttention, LevelCausalBlock
-from dcs_common.rope import GroupedRope, RopeConfig
+from dcs_common.positions import latent_coordinates
+from dcs_common.rope import GroupedRope, RopeConfig, rotate
 from dcs_common.token_layout import TokenLayout
 
 WIDTH, HEADS = 16, 2
@@ -82,6 +84,36 @@ def test_a_token_changes_exactly_what_may_see_it(trunk: Trunk, level_map: Tensor
         changed[tuple(token)] += torch.linspace(1, 2, WIDTH, dtype=torch.float64)
         moved = (trunk(changed, layout) != before).any(dim=-1)
         assert torch.equal(moved, may_see(level_map, token)), token
+
+
+def normed(x: Tensor, norm: nn.Module) -> Tensor:
+    if isinstance(norm, nn.Identity):
+        return x
+    return x / (x.square().mean(dim=-1, keepdim=True) + 1e-6).sqrt() * norm.weight
+
+
+@EVERY_MAP
+@torch.no_grad()
+def test_a_block_is_its_drawing(trunk: Trunk, level_map: Tensor) -> None:
+    """Norm, projections, rotation of queries and keys, softmax under a dense mask, residuals."""
+    latents, block = latents_for(level_map), trunk.blocks[0]
+    del trunk.blocks[1]
+    _, t, h, w, n, _ = latents.shape
+    x = latents.flatten(1, 4)
+    attention = block.attention
+    projected = attention.qkv(normed(x, block.attention_norm)).view(*x.shape[:2], 3, HEADS, -1)
+    query, key, value = projected.unbind(2)
+    places = latent_coordinates((t, h, w), n).transpose(0, 1).flatten(0, 1)
+    rotation = trunk.rope(places, x)
+    query = rotate(normed(query, attention.query_norm), rotation)
+    key = rotate(normed(key, attention.key_norm), rotation)
+    is_active = (torch.arange(n) < level_map.unsqueeze(-1)).flatten(1)
+    mask = lca_mask(places[:, 3], places[:, 0], is_active)
+    out = masked_attention(query, key, value, additive(mask, x).unsqueeze(1)).flatten(2)
+    x = x + attention.out(out)
+    x = x + block.feed_forward(normed(x, block.feed_forward_norm))
+    expected = (x * is_active.unsqueeze(-1)).view(latents.shape)
+    assert (trunk(latents, TokenLayout.of(level_map)) - expected).abs().max() < 1e-9
 
 
 @EVERY_MAP

@@ -169,6 +169,16 @@ def test_values_and_gradients_are_the_plain_formulas() -> None:
     assert (gradient - expected).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_tokens_keep_their_precision(dtype: torch.dtype) -> None:
+    """As under autocast, where rotations are float32 and projections are not."""
+    rotation = GroupedRope(22, SMALL)(randn(5, 4).abs(), torch.empty(0))
+    x = randn(2, 5, 3, 22)
+    turned = rotate(x.to(dtype), rotation)
+    assert turned.dtype == dtype
+    assert (turned - plain_rotation(x, rotation)).abs().max() < 0.05
+
+
 def test_gradients_of_both_orders_are_right() -> None:
     rotation = GroupedRope(6, SMALL)(randn(2, 4).abs(), randn(1))
     x = randn(2, 2, 6).requires_grad_()

@@ -84,15 +84,20 @@ def _reflect_about_corners(indices: Tensor, weights: Tensor, last: int) -> tuple
 
     A ramp stays a ramp up to the corner, where clamping would pull the corner sample inwards by
     a fraction of a pixel. Combined with the direct taps no weight of a triangle becomes negative.
-    A reflection that falls outside again (kernels wider than the signal) stops at the corner.
+    Reflections go back and forth between the corners, for kernels wider than the signal: every
+    2 * last samples the signal repeats, raised by 2 (f(last) - f(0)).
     """
-    below, above = indices < 0, indices > last
-    mirrored = torch.where(below, -indices, torch.where(above, 2 * last - indices, indices))
-    outside = weights * (below | above)
+    turns, place = indices.div(2 * last, rounding_mode="floor"), indices.remainder(2 * last)
+    turned = place > last
+    mirrored = torch.where(turned, 2 * last - place, place)
     corners = torch.tensor([0, last]).expand(len(indices), 2)
-    at_corners = 2 * torch.stack([(weights * below).sum(1), (weights * above).sum(1)], dim=1)
+    of_first, of_last = -2 * turns * weights, 2 * (turns + turned.long()) * weights
     return torch.cat([mirrored, corners], dim=1), torch.cat(
-        [weights - 2 * outside, at_corners], dim=1
+        [
+            torch.where(turned, -weights, weights),
+            torch.stack([of_first.sum(dim=1), of_last.sum(dim=1)], dim=1),
+        ],
+        dim=1,
     )
 
 

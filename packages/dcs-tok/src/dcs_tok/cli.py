@@ -1,6 +1,7 @@
 """The ``dcs-tok`` command."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,14 +15,16 @@ from dcs_tok import clips, demo, klt, pictures
 from dcs_tok.progress import show_progress
 from dcs_tok.tokenizer import DCSTok
 
+# PyTorch has an exception of its own for it on GPUs alone.
+_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """Read ``WxH`` as (height, width)."""
-    parts = text.lower().split("x")
-    if len(parts) == 2 and all(part.isdigit() and int(part) > 0 for part in parts):
-        return int(parts[1]), int(parts[0])
+    match = re.fullmatch("([0-9]{1,6})[xX]([0-9]{1,6})", text)
+    if match and all(int(side) > 0 for side in match.groups()):
+        return int(match[2]), int(match[1])
     raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 1280x720, but is {text!r}")
 
 
@@ -32,7 +35,7 @@ def parse_bytes(text: str) -> int:
     digits = number[:-1] if unit > 1 else number
     try:
         value = int(float(digits) * unit)
-    except ValueError:
+    except (ValueError, OverflowError):
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be bytes such as 800M or 2GiB, but is {text!r}")
@@ -41,17 +44,19 @@ def parse_bytes(text: str) -> int:
 
 def parse_frames(text: str) -> tuple[int, int | None]:
     """Read a range of frames ``FIRST:STOP``; either may be left out."""
-    first, colon, stop = text.partition(":")
-    if colon and all(part == "" or part.isdigit() for part in (first, stop)):
-        return int(first or 0), int(stop) if stop else None
+    match = re.fullmatch("([0-9]{0,9}):([0-9]{0,9})", text)
+    if match:
+        return int(match[1] or 0), int(match[2]) if match[2] else None
     raise argparse.ArgumentTypeError(f"must be FIRST:STOP such as 0:48, but is {text!r}")
 
 
 def _load_model(args: argparse.Namespace) -> DCSTok:
+    if not -(2**63) <= args.seed < 2**64:
+        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
     torch.manual_seed(args.seed)
     try:
         device = torch.device(args.device)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"`--device` must name a device of this machine, but is {args.device!r} "
@@ -79,6 +84,10 @@ def encode(args: argparse.Namespace) -> str:
         clip = clips.read_clip(args.input, *args.frames)
         pixels, fps = clip.pixels, clip.fps
     else:
+        if args.frames != (0, None):
+            raise ValueError(
+                f"`--frames` is for clips, but {args.input} is no clip by its ending. Leave it out."
+            )
         picture = pictures.read_picture(args.input)
         for note in picture.notes:
             print(f"dcs-tok: note: {note}", file=sys.stderr)
@@ -114,7 +123,7 @@ def decode(args: argparse.Namespace) -> str:
         fps = args.fps or latents.fps
         clips.write_clip(out, pixels, fps)
         shape = f"{pixels.shape[3]}x{pixels.shape[2]}, {pixels.shape[1]} frames at {fps} fps"
-    levels = int(latents.levels.max()) if args.levels is None else args.levels
+    levels = min(int(latents.levels.max()), args.levels or latents.num_levels)
     return f"wrote {out}: {shape} from {levels} levels, {out.stat().st_size} bytes"
 
 
@@ -141,6 +150,11 @@ def info(args: argparse.Namespace) -> str:
         f"{float(latents.levels.float().mean()):.2f}) of {c} channels, "
         f"{str(latents.tokens.dtype).removeprefix('torch.')}, tokenizer {latents.tokenizer}"
     )
+
+
+def _fit_linear(args: argparse.Namespace) -> str:
+    _check_folder(args.output)
+    return klt.run(args)
 
 
 def _demo(args: argparse.Namespace) -> str:
@@ -206,7 +220,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("fit-linear", help=klt.run.__doc__)
     klt.add_arguments(command)
-    command.set_defaults(run=klt.run)
+    command.set_defaults(run=_fit_linear)
     return parser
 
 
@@ -217,6 +231,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(args.run(args))
     except (ValueError, OSError) as error:
         print(f"dcs-tok: error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
+            raise
+        print(
+            "dcs-tok: error: The result must fit into memory, but does not "
+            f"({str(error).splitlines()[0] if str(error) else 'out of memory'}). "
+            "Ask for a smaller size or rate, or for fewer frames.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("dcs-tok: interrupted; nothing was written", file=sys.stderr)

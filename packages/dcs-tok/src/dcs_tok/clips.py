@@ -24,7 +24,12 @@ def is_clip(path: str | PathLike[str]) -> bool:
     return Path(path).suffix.lower() in CLIP_ENDINGS
 
 
-def _pyav() -> ModuleType:
+def import_pyav() -> ModuleType:
+    """Return PyAV.
+
+    Raises:
+        ValueError: if it is not installed.
+    """
     try:
         import av
     except ImportError:
@@ -66,7 +71,7 @@ def read_clip(
         ValueError: if PyAV or the file is missing, it holds no readable video, or the frames
             exceed the ceiling.
     """
-    av = _pyav()
+    av = import_pyav()
     if not Path(path).is_file():
         raise ValueError(f"A clip must exist, but {path} does not. Check the path.")
     frames: list[Tensor] = []
@@ -121,9 +126,10 @@ def write_clip(path: str | PathLike[str], pixels: Tensor, fps: Rate) -> None:
     Even sizes are stored with 4:2:0 chroma, which every player shows; odd sizes need 4:4:4.
 
     Raises:
-        ValueError: if PyAV is missing, or the ending or folder cannot be used.
+        ValueError: if PyAV is missing, the ending or folder cannot be used, or H.264 cannot hold
+            the size or rate.
     """
-    av = _pyav()
+    av = import_pyav()
     path = check_clip_path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
     os.close(handle)
@@ -142,9 +148,15 @@ def write_clip(path: str | PathLike[str], pixels: Tensor, fps: Rate) -> None:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, av.error.FFmpegError | OverflowError):
+            raise ValueError(
+                f"A clip must be one that H.264 can hold, but {path} of {pixels.shape[3]}x"
+                f"{pixels.shape[2]} pixels at {fps} fps is not ({error}). Ask for another size "
+                "or rate."
+            ) from None
         raise
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dcs_common.atomic_file import write_atomically
+from dcs_common.geometry import patch_counts
 from dcs_common.psnr import psnr
 from dcs_common.resample import resize
 from dcs_tok.pictures import read_picture, to_image, write_picture
@@ -62,6 +63,21 @@ def busiest_window(photo: Tensor) -> tuple[slice, slice]:
     return slice(top, top + window[0]), slice(left, left + window[1])
 
 
+def half_size(size: tuple[int, int], patches: int) -> tuple[int, int]:
+    """Return about half of (height, width) with the same grid of patches.
+
+    Rounding both sides of an odd size down may gain or lose a row or column of patches; the long
+    side then gives way.
+    """
+    grid = patch_counts(size, patches)
+    half = max(grid[0], size[0] // 2), max(grid[1], size[1] // 2)
+    long = half.index(max(half))
+    short = half[1 - long]
+    lengths = sorted(range(short, 2 * half[long] + 1), key=lambda x: abs(x - half[long]))
+    candidates = ((short, x) if long else (x, short) for x in lengths)
+    return next(c for c in candidates if patch_counts(c, patches) == grid)
+
+
 def _decibel(value: float) -> str:
     return f"{value:.2f} dB"
 
@@ -108,10 +124,8 @@ def build_rows(tok: DCSTok, photo: Tensor) -> tuple[list[Row], list[tuple[str, s
     stretched = tok.decode(latents, wide)
     value = record("decoded at another aspect ratio", stretched, resize(photo, wide).clamp(0, 1))
     by_source = [Tile(stretched[0], f"half as high: {wide[1]}x{wide[0]}", _decibel(value))]
-    half = max(down, height // 2), max(across, width // 2)
+    half = half_size((height, width), latents.patches)
     small = tok.encode(resize(photo, half).clamp(0, 1), patches=latents.patches)
-    if small.grid != latents.grid:  # a rounding of odd sizes may cost a patch
-        raise AssertionError("half the size has the same shape, so it has the same grid")
     from_small = tok.decode(small, (height, width))
     value = record("encoded at half the size, decoded at 1x", from_small, photo)
     agree = psnr(from_small, whole)

@@ -56,8 +56,8 @@ def repeated(still: Tensor, frames: int) -> Tensor:
 
 def _left_over(moment: Tensor, count: int) -> float:
     """Return the mean squared error that the ``count`` best coefficients leave."""
-    values = torch.linalg.eigvalsh(moment)
-    return float(values[:-count].clamp(min=0).sum() / len(values))
+    values = torch.linalg.eigvalsh(moment).flip(0)
+    return float(values[count:].clamp(min=0).sum() / len(values))
 
 
 def karhunen_loeve(
@@ -155,6 +155,13 @@ def fit_linear_path(
     }
 
 
+def _clip_source(text: str) -> ClipSource:
+    try:
+        return ClipSource.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command ``dcs-tok fit-linear``."""
     parser.add_argument("output", type=Path, help="safetensors file to be written")
@@ -163,7 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--clips",
-        type=ClipSource.parse,
+        type=_clip_source,
         nargs="+",
         required=True,
         help="files, each with an optional range of frames: clip.mp4@0:600",

@@ -10,14 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from dcs_common.geometry import PatchGrid, source_grid
 from dcs_common.resample import resize
 from dcs_tok.canonical_patch import to_canonical
+from dcs_tok.clips import import_pyav
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
 MIDDLE = 0.5
@@ -103,12 +105,17 @@ def _files(sources: Sequence[Path], suffixes: frozenset[str]) -> Iterator[tuple[
             for path in sorted(source.rglob("*")):
                 if path.suffix.lower() in suffixes:
                     yield str(path), path.read_bytes()
-        elif source.suffix.lower() == ".zip":
-            with zipfile.ZipFile(source) as archive:
-                for name in sorted(archive.namelist()):
-                    if Path(name).suffix.lower() in suffixes:
-                        yield f"{source}/{name}", archive.read(name)
-        elif source.suffix.lower() in suffixes:
+        elif source.is_file() and source.suffix.lower() == ".zip":
+            try:
+                with zipfile.ZipFile(source) as archive:
+                    for name in sorted(archive.namelist()):
+                        if Path(name).suffix.lower() in suffixes:
+                            yield f"{source}/{name}", archive.read(name)
+            except zipfile.BadZipFile as error:
+                raise ValueError(
+                    f"Every zip must be whole, but {str(source)!r} is not: {error}. Copy it again."
+                ) from error
+        elif source.is_file() and source.suffix.lower() in suffixes:
             yield str(source), source.read_bytes()
         else:
             raise ValueError(
@@ -123,7 +130,7 @@ def read_pictures(sources: Sequence[Path]) -> Iterator[Tensor]:
         try:
             with Image.open(io.BytesIO(content)) as picture:
                 rgb = picture.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
+        except Exception as error:  # a damaged file can raise nearly anything in Pillow's plugins
             raise ValueError(
                 f"Every picture must be readable, but {name!r} is not: {error}. Remove it."
             ) from error
@@ -169,13 +176,23 @@ def read_clip(
     Yields:
         uint8 (T, 3, H, W) and frames per second.
     """
+    av = import_pyav()
     try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "Reading clips needs PyAV, which is not installed. Install dcs-tok[video]."
+        yield from _decode_runs(av.open(str(clip.path)), clip, seconds, min_fps, stride)
+    except av.error.FFmpegError as error:
+        raise ValueError(
+            f"Every clip must be readable, but {str(clip.path)!r} is not: {error}. Name another."
         ) from error
-    with av.open(str(clip.path)) as container:
+
+
+def _decode_runs(
+    opened: Any, clip: ClipSource, seconds: float, min_fps: float, stride: int
+) -> Iterator[tuple[Tensor, Fraction]]:
+    with opened as container:
+        if not container.streams.video:
+            raise ValueError(
+                f"A clip must hold a video stream, but {str(clip.path)!r} holds none. Name another."
+            )
         stream = container.streams.video[0]
         if stream.average_rate is None:
             raise ValueError(
@@ -246,6 +263,11 @@ def picture_moments(
         size = (pixels.shape[-2], pixels.shape[-1])
         cut = source_grid(size, 1, None, patches=patches, segments_per_second=1)
         add_sampled(moments, pixels, cut, max_patches, generator)
+    if not moments.weight:
+        raise ValueError(
+            f"The sources must hold a picture, but {[str(path) for path in sources]} hold none "
+            f"of {', '.join(sorted(PICTURE_SUFFIXES))}. Name others."
+        )
     return moments
 
 
@@ -274,4 +296,9 @@ def clip_moments(
                 size, len(run), fps, patches=patches, segments_per_second=segments_per_second
             )
             add_sampled(moments, pixels, cut, max_patches, generator)
+    if not moments.weight:
+        raise ValueError(
+            f"The clips must hold frames, but {[str(clip.path) for clip in clips]} hold none in "
+            "the ranges that are asked for. Give other ranges."
+        )
     return moments

@@ -2,14 +2,14 @@
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from dcs_common.atomic_file import write_atomically
@@ -45,18 +45,21 @@ def read_picture(path: str | PathLike[str]) -> Picture:
         ValueError: if the file is missing, no picture, cut short or absurdly large.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
             with Image.open(path) as image:
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+                picture = _to_rgb(ImageOps.exif_transpose(image))
+        said = dict.fromkeys(str(warning.message).strip() for warning in caught)
+        return replace(picture, notes=(*picture.notes, *said))
     except FileNotFoundError:
         raise ValueError(f"A picture must exist, but {path} does not. Check the path.") from None
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"A picture must have a sane number of pixels, but {path} has not ({error})."
         ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # a damaged file can raise nearly anything in Pillow's plugins
         raise ValueError(
             f"The input must be a whole picture that Pillow can read, but {path} is not "
             f"({error}). Convert it, or check that it was copied completely."
@@ -68,6 +71,8 @@ def _to_rgb(image: Image.Image) -> Picture:
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I;16") or image.mode == "I":
         notes.append("16-bit grey was read at full precision")
+        if profile:
+            notes.append("its colour profile could not be applied")
         grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
         return Picture(grey.clamp(0, 1).expand(1, 3, -1, -1).contiguous(), tuple(notes))
     if image.mode == "F":
@@ -75,8 +80,9 @@ def _to_rgb(image: Image.Image) -> Picture:
     if image.mode in ("P", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode in ("RGBA", "LA"):
-        notes.append("transparency was laid over white")
         image = image.convert("RGBA")
+        if np.asarray(image.getchannel("A")).min() < 255:
+            notes.append("transparency was laid over white")
         backdrop = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(backdrop, image).convert("RGB")
     if profile:
@@ -84,7 +90,7 @@ def _to_rgb(image: Image.Image) -> Picture:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             target = ImageCms.createProfile("sRGB")
             image = ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             notes.append("its colour profile could not be applied")
     array = np.asarray(image.convert("RGB"))
     pixels = torch.from_numpy(array.copy()).permute(2, 0, 1).unsqueeze(0)
