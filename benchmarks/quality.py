@@ -1,6 +1,6 @@
 """Reconstruction quality of the shipped nano model, beside the Karhunen-Loeve transform.
 
-    python benchmarks/quality.py --data FOLDER
+    python benchmarks/quality.py --data FOLDER [--linear-only]
 
 FOLDER holds ``eval/kodak/*.png`` (24 pictures), ``photos/photos-0?.zip`` (00 to 02 for the
 transform, 03 for validation) and ``video/*``. Every figure is a mean over pictures or clips of PSNR
@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -64,6 +65,18 @@ def transform(tok: DCSTok, photos: list[Path]) -> DCSTok:
     moments = picture_moments(photos, patches=16, grid=16)
     code.load_state_dict(karhunen_loeve([(moments, 1.0)], frames=1))
     return klt
+
+
+def linear_only(tok: DCSTok) -> DCSTok:
+    """Return a model with the same linear path and hardly any transformer, whose heads are zero."""
+    config = tok.config
+    trunk = replace(config.encoder, blocks=0)
+    patch = replace(config.patchifier, blocks=1)
+    small = DCSTok(
+        replace(config, encoder=trunk, decoder=trunk, patchifier=patch, depatchifier=patch)
+    )
+    small.linear_path.load_state_dict(tok.linear_path.state_dict())
+    return small.eval()
 
 
 def table_row(name: str, rows: list[list[float]]) -> str:
@@ -144,8 +157,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", help="bundled name, folder or hub id")
+    parser.add_argument(
+        "--linear-only",
+        action="store_true",
+        help="leave the transformer out: the same figures, faster, while it adds exactly zero",
+    )
     args = parser.parse_args()
     tok = DCSTok.from_pretrained(args.model)
+    if args.linear_only:
+        tok = linear_only(tok)
     print("\n".join(pictures_table(tok, args.data)), flush=True)
     print()
     print("\n".join(clips_table(tok, args.data)))

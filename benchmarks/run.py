@@ -6,7 +6,9 @@ Everything but `large` is a ratio of two things measured in one run.
 """
 
 import argparse
+import os
 import platform
+import sys
 
 import attention_speed
 import large_pictures
@@ -22,8 +24,15 @@ BENCHMARKS = {
 }
 
 
+# Fresh memory can be slow enough to drown everything else. glibc keeps what was freed under these;
+# both sides of every ratio run with them.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+
+
 def main() -> None:
     """Run what was asked for, or everything."""
+    if not ALLOCATOR.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -81,13 +81,22 @@ def test_encode_says_what_it_did_to_a_picture(tiny: Path, command: Command, tmp_
     assert finished.out.startswith("wrote ")
 
 
-def test_a_small_memory_ceiling_changes_nothing(
-    tiny: Path, command: Command, picture: Path, tmp_path: Path
+def test_the_memory_ceiling_reaches_the_model_and_changes_nothing(
+    tiny: Path, command: Command, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, ceiling in (("large", "512M"), ("small", "1K")):
-        command.line("encode", picture, tmp_path / name, "--model", tiny, "--max-memory", ceiling)
-    large, small = (Latents.load(tmp_path / name).tokens for name in ("large", "small"))
-    torch.testing.assert_close(small, large, rtol=0, atol=1e-5)
+    ceilings = []
+    encode = DCSTok.encode
+
+    def watched(self: DCSTok, *arguments: object) -> Latents:
+        ceilings.append(self.max_memory)
+        return encode(self, *arguments)
+
+    monkeypatch.setattr(DCSTok, "encode", watched)
+    for name, options in (("default", ()), ("small", ("--max-memory", "1K"))):
+        command.line("encode", picture, tmp_path / name, "--model", tiny, *options)
+    assert ceilings == [512 * 2**20, 1024]
+    default, small = (Latents.load(tmp_path / name).tokens for name in ("default", "small"))
+    torch.testing.assert_close(small, default, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -101,12 +101,14 @@ class PatchStage:
         tokens = group.pixels_per_patch
         if self.config.pixel_tokens == "canonical":
             tokens = len(self.pixel_tokens.encoding_coordinates(group))
+        weight = self.patchifier.latent_tokens
         return plan_work(
             tokens + self.config.num_levels,
             width,
             3 * group.pixels_per_patch,
-            self.patchifier.latent_tokens.element_size(),
+            weight.element_size(),
             self.max_memory,
+            on_cpu=weight.device.type == "cpu",
         )
 
     def decode(

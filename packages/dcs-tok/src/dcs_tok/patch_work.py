@@ -14,8 +14,9 @@ DEFAULT_MAX_MEMORY = 512 * 2**20
 # Activations alive at once in a patch block, in multiples of (tokens x width): the residual
 # stream, its norm, queries, keys, values, rotated copies and the doubled feed-forward width.
 _LIVE_ACTIVATIONS = 16
-# Beyond this many bytes of one activation a piece gains no speed and leaves the processor's cache.
-_CACHE_BYTES = 2**20
+# On a CPU, a piece whose activations take more than this leaves the processor's cache. An
+# accelerator wants pieces as large as memory allows.
+_CACHE_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,13 @@ class WorkPlan:
 
 
 def plan_work(
-    tokens_per_patch: int, width: int, floats_per_patch: int, element_size: int, max_memory: int
+    tokens_per_patch: int,
+    width: int,
+    floats_per_patch: int,
+    element_size: int,
+    max_memory: int,
+    *,
+    on_cpu: bool = True,
 ) -> WorkPlan:
     """Choose piece sizes for a memory ceiling in bytes.
 
@@ -38,12 +45,12 @@ def plan_work(
         element_size: bytes of one value.
         max_memory: the ceiling for what is alive at once beside inputs, outputs and weights;
             a single patch may need more.
+        on_cpu: keep pieces within the processor's cache.
     """
     activation = tokens_per_patch * width * element_size
-    at_once = min(
-        max(1, _CACHE_BYTES // activation),
-        max(1, max_memory // 2 // (activation * _LIVE_ACTIVATIONS)),
-    )
+    at_once = max(1, max_memory // 2 // (activation * _LIVE_ACTIVATIONS))
+    if on_cpu:
+        at_once = min(at_once, max(1, _CACHE_BYTES // activation))
     # Cutting out, resampling and putting back hold about four copies of the pixels.
     in_memory = max(1, max_memory // 2 // (4 * floats_per_patch * element_size))
     return WorkPlan(min(at_once, in_memory), in_memory)
