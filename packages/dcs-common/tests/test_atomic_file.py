@@ -1,6 +1,7 @@
 """A file is whole or not there, whatever stops its writing."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,11 @@ def test_nothing_is_at_the_path_before_it_is_complete(
     write_atomically(path, bytes(12345))
     assert sizes == [12345]
     assert path.read_bytes() == bytes(12345)
+
+
+def test_a_missing_folder_is_an_error_of_the_caller(tmp_path: Path) -> None:
+    folder = tmp_path / "nowhere"
+    message = f"The output's folder must exist, but {folder} does not. Create it first."
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+        write_atomically(folder / "x", b"new")
+    assert not folder.exists()

@@ -196,3 +196,17 @@ def test_hub_models_are_read_from_the_folder_that_the_hub_gives(
             },
         )
     ]
+
+
+def test_a_failed_save_leaves_the_old_model_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        Toy(ToyConfig(width=7)).save_pretrained(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -121,6 +121,16 @@ def test_a_config_that_is_no_object_is_refused(folder: Path, text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("config", [None, 3, [5]])
+def test_a_config_without_fields_is_refused(folder: Path, config: object) -> None:
+    change_config(folder, config=config)
+    assert_refused(
+        folder,
+        f"The config in {folder / 'config.json'} must be a JSON object, but is {config!r}. "
+        "Save the model again.",
+    )
+
+
 @pytest.mark.parametrize("number", [2, "1", None])
 def test_another_format_is_refused(folder: Path, number: object) -> None:
     change_config(folder, format=number)
@@ -134,7 +144,6 @@ def test_another_format_is_refused(folder: Path, number: object) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (None, "`config` must have the keys ['width'], but lacks ['width']. Save the model again."),
         ({}, "`config` must have the keys ['width'], but lacks ['width']. Save the model again."),
         (
             {"width": 5, "depth": 2},

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from dcs_common import Latents
 from dcs_common.geometry import patch_counts
 from dcs_common.psnr import psnr
 from dcs_tok import DCSTok
@@ -79,6 +80,32 @@ def test_photos_of_every_shape_are_shown(
     _, table = read_table(tmp_path / "out" / "demo.md")
     assert len(table) == 5 + 8
     assert (tmp_path / "out" / "demo.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("size", [(7, 8), (8, 7), (13, 20)])
+def test_the_photo_has_one_grid_at_both_sizes(
+    size: tuple[int, int],
+    tiny: Path,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where halving both sides would give another: 3 x 3 patches, but 3 x 4 for 3 x 4 px."""
+    grids = []
+    encode = DCSTok.encode
+
+    def watched(self: DCSTok, *arguments: object, **options: object) -> Latents:
+        latents = encode(self, *arguments, **options)
+        grids.append((latents.size, latents.grid))
+        return latents
+
+    monkeypatch.setattr(DCSTok, "encode", watched)
+    photo = saved(tmp_path / "photo.png", Image.fromarray(noise(*size)))
+    command.line("demo", photo, "--output", tmp_path / "out", "--model", tiny)
+    (whole, grid), (half, half_grid) = grids
+    assert whole == size
+    assert min(half) == min(size) // 2
+    assert half_grid == grid
 
 
 def test_a_second_demo_replaces_the_first(tiny: Path, command: Command, tmp_path: Path) -> None:

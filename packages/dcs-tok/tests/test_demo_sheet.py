@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from torch import Tensor
 
 from dcs_tok.demo import Row, Tile, draw_sheet
@@ -17,11 +17,22 @@ def flat_tile(number: int, height: int, width: int, figure: str = "31.41 dB; 59.
     return Tile(colour[:, None, None].expand(3, height, width), f"tile {number}", figure)
 
 
-def region(sheet: Image.Image, tile: Tile) -> tuple[int, int]:
-    """Return the (height, width) that a flat tile has on the sheet, checking that it is whole."""
+def pixels_of(sheet: Image.Image, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns at which the sheet has the colour of a flat tile."""
     colour = tile.pixels[:, 0, 0].mul(255).round().to(torch.uint8).numpy()
     rows, columns = np.nonzero((np.asarray(sheet) == colour).all(axis=2))
     assert len(rows) > 0, f"{tile.title} is nowhere"
+    return rows, columns
+
+
+def left_edge(sheet: Image.Image, tile: Tile) -> int:
+    """Return the first column of a flat tile."""
+    return int(pixels_of(sheet, tile)[1].min())
+
+
+def region(sheet: Image.Image, tile: Tile) -> tuple[int, int]:
+    """Return the (height, width) that a flat tile has on the sheet, checking that it is whole."""
+    rows, columns = pixels_of(sheet, tile)
     height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
     assert len(rows) == height * width, f"{tile.title} is covered"
     return int(height), int(width)
@@ -74,6 +85,15 @@ def test_all_rows_of_a_demo_fit_on_one_sheet(size: tuple[int, int]) -> None:
     for tile in (*levels, *scales, *others):
         region(sheet, tile)
     assert sheet.width == 1600
+
+
+@pytest.mark.parametrize("width", [20, 600])
+def test_neither_tiles_nor_their_figures_run_into_the_next(width: int) -> None:
+    tiles = (flat_tile(0, 20, width, LONG), flat_tile(1, 20, width, LONG))
+    sheet = draw_sheet([Row("Scales", "a remark", tiles, exact=True)])
+    lefts = [left_edge(sheet, tile) for tile in tiles]
+    needed = max(region(sheet, tiles[0])[1], ImageFont.load_default(14).getlength(LONG))
+    assert lefts[1] - lefts[0] >= needed + 10
 
 
 def test_headlines_and_figures_are_written(  # a sheet without text says nothing

@@ -100,6 +100,10 @@ class Latents:
                 f"`phase` must be a part of a segment in [0, 1), but is {self.phase}. "
                 "It is 0 unless the clip came as a stream."
             )
+        if not isinstance(self.tokenizer, str | None):
+            raise ValueError(
+                f"`tokenizer` must be a fingerprint or None, but is {self.tokenizer!r}."
+            )
 
     @property
     def grid(self) -> tuple[int, int, int]:

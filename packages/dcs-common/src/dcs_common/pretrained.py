@@ -64,7 +64,11 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
             f"{data.get('format')!r}. Update the package that loads it."
         )
     config = data.get("config")
-    return config if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"The config in {path} must be a JSON object, but is {config!r}. Save the model again."
+        )
+    return config
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -117,11 +121,16 @@ class PretrainedModel(nn.Module, ModelHubMixin):
         self, save_directory: str | PathLike[str], *, dtype: torch.dtype | None = None, **hub: Any
     ) -> str | None:
         """Write the folder; ``dtype`` stores floating tensors in another precision."""
-        self._store_dtype = dtype
-        return super().save_pretrained(Path(save_directory), **hub)
+        # Not the mixin's own: it deletes the old config before anything new is written.
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write_folder(folder, dtype)
+        if hub.pop("push_to_hub", False):
+            repository = hub.pop("repo_id", None) or folder.name
+            return str(self.push_to_hub(repo_id=repository, **hub))
+        return None
 
-    def _save_pretrained(self, save_directory: Path) -> None:
-        dtype = getattr(self, "_store_dtype", None)
+    def _write_folder(self, folder: Path, dtype: torch.dtype | None) -> None:
         tensors = {
             name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor)
             .detach()
@@ -134,9 +143,9 @@ class PretrainedModel(nn.Module, ModelHubMixin):
             "format": MODEL_FORMAT,
             "config": config_to_dict(self.config),
         }
-        write_atomically(save_directory / WEIGHTS_FILE, to_safetensors(tensors))
+        write_atomically(folder / WEIGHTS_FILE, to_safetensors(tensors))
         text = json.dumps(envelope, indent=2) + "\n"
-        write_atomically(save_directory / CONFIG_FILE, text.encode())
+        write_atomically(folder / CONFIG_FILE, text.encode())
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
