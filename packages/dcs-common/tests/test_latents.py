@@ -118,6 +118,7 @@ MAP = (2, 3, 5, 7)
         ({"fps": None}, RATE.format(None, 11, 3)),
         ({"fps": None, "frames": 1}, RATE.format(None, 1, 3)),
         ({"frames": 0}, RATE.format(24, 0, 3)),
+        ({"tokenizer": 3}, "`tokenizer` must be a fingerprint or None, but is 3."),
         ({"phase": F(1)}, PHASE.format(1)),
         ({"phase": F(-1, 4)}, PHASE.format("-1/4")),
         (

@@ -65,7 +65,8 @@ class Depatchifier(nn.Module):
         self.latents_in = (
             nn.Linear(in_channels, config.width) if in_channels != config.width else nn.Identity()
         )
-        self.pixel_token = nn.Parameter(torch.randn(config.width) * 0.02)
+        self.pixel_token = nn.Parameter(torch.empty(config.width))
+        nn.init.uniform_(self.pixel_token, -0.035, 0.035)
         self.features = (
             FourierFeatures(config.width, config.fourier_features)
             if config.fourier_features

@@ -37,6 +37,8 @@ class LinearCode(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw an orthonormal code; the decoder is its transpose."""
+        if self.encode_weight.is_meta:
+            return
         with torch.no_grad():
             flat = self.encode_weight.new_empty(
                 self.encode_weight.shape[:2].numel(), self.mean.numel()

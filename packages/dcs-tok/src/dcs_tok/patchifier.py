@@ -33,7 +33,8 @@ class Patchifier(nn.Module):
             if config.fourier_features
             else None
         )
-        self.latent_tokens = nn.Parameter(torch.randn(num_levels, config.width) * 0.02)
+        self.latent_tokens = nn.Parameter(torch.empty(num_levels, config.width))
+        nn.init.uniform_(self.latent_tokens, -0.035, 0.035)
         self.blocks: Blocks[PatchBlock] = Blocks(
             PatchBlock(config.width, config.heads) for _ in range(config.blocks)
         )

@@ -26,10 +26,10 @@ class Trunk(nn.Module):
         super().__init__()
         self.tokens_in = nn.Linear(in_channels, config.width)
         self.level_embedding = (
-            nn.Parameter(torch.randn(num_levels, config.width) * 0.02)
-            if config.level_embedding
-            else None
+            nn.Parameter(torch.empty(num_levels, config.width)) if config.level_embedding else None
         )
+        if self.level_embedding is not None:
+            nn.init.uniform_(self.level_embedding, -0.035, 0.035)
         self.blocks: Blocks[LevelCausalBlock] = Blocks(
             LevelCausalBlock(config.width, config.heads, config.qk_norm)
             for _ in range(config.blocks)
