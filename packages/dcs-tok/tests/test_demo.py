@@ -158,9 +158,12 @@ def test_half_the_size_has_the_same_grid(size: tuple[int, int], patches: int) ->
     grid = patch_counts(size, patches)
     assert patch_counts(half, patches) == grid
     assert min(half) == max(patches, min(size) // 2)
-    # One patch of the long side is a step of at most this many pixels.
-    step = -(-max(half) // max(grid)) * 2
-    assert abs(max(half) - max(size) / 2) <= max(step, max(grid) - max(size) / 2)
+    # The long side is the nearest to half that has this grid.
+    short, long, wanted = min(half), max(half), max(max(grid), max(size) // 2)
+    distance = abs(long - wanted)
+    for nearer in range(max(short, wanted - distance + 1), wanted + distance):
+        other = (short, nearer) if size[1] >= size[0] else (nearer, short)
+        assert patch_counts(other, patches) != grid
 
 
 @pytest.mark.parametrize("size", [(32, 48), (64, 64), (512, 768), (96, 34)])
