@@ -115,7 +115,7 @@ def test_values_and_gradients_towards_another_size_and_rate(
 ) -> None:
     tok = model(name)
     fps = None if target_fps is None else 5
-    pixels = random_pixels(2, 3, *(() if fps is None else (3,)), 7, 9, seed=seed)
+    pixels = random_pixels(2, 3, *(() if fps is None else (4,)), 7, 9, seed=seed)
     shape = tuple(tok.encode(pixels, fps=fps, levels=1).levels.shape)
     levels = random_levels(*shape, seed=seed)
     target = {"size": (height, width), "fps": target_fps}

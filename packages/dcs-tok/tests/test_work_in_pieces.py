@@ -113,18 +113,19 @@ def test_progress_reports_every_patch_once(name: str) -> None:
     pixels=st.integers(1, 10**7),
     element_size=st.sampled_from([2, 4, 8]),
     max_memory=st.integers(1, 2**34),
+    on_cpu=st.booleans(),
 )
 def test_plans_keep_the_ceiling_but_for_a_single_patch(
-    tokens: int, width: int, pixels: int, element_size: int, max_memory: int
+    tokens: int, width: int, pixels: int, element_size: int, max_memory: int, on_cpu: bool
 ) -> None:
-    plan = plan_work(tokens, width, pixels, element_size, max_memory)
+    plan = plan_work(tokens, width, pixels, element_size, max_memory, on_cpu=on_cpu)
     assert 1 <= plan.patches_at_once <= plan.patches_in_memory
     # What a piece holds at the least: its tokens, and its pixels before and after resampling.
     held = plan.patches_at_once * tokens * width * element_size
     copies = 2 * plan.patches_in_memory * pixels * element_size
     assert held <= max_memory or plan.patches_at_once == 1
     assert copies <= max_memory or plan.patches_in_memory == 1
-    larger = plan_work(tokens, width, pixels, element_size, 2 * max_memory)
+    larger = plan_work(tokens, width, pixels, element_size, 2 * max_memory, on_cpu=on_cpu)
     assert larger.patches_at_once >= plan.patches_at_once
     assert larger.patches_in_memory >= plan.patches_in_memory
 

@@ -79,6 +79,19 @@ def test_the_start_is_the_linear_path_alone(
 
 
 @pytest.mark.parametrize("name", STARTS)
+def test_segments_that_were_still_stay_still_and_moving_ones_move_at_every_rate(name: str) -> None:
+    """Which of the two linear codes is read follows from the source, not from what is asked."""
+    tok = _start(name)
+    still = tok.encode(random_pixels(1, 3, 3, 7, 11), fps=2)  # a frame to each segment
+    frames = tok.reconstruct(still, fps=6).unflatten(2, (3, 3))
+    torch.testing.assert_close(frames, frames[:, :, :, :1].expand_as(frames))
+    assert (frames[:, :, 0] != frames[:, :, 1]).any()
+    moving = tok.encode(random_pixels(1, 3, 6, 7, 11), fps=6)
+    last = tok.reconstruct(moving, fps=6)[:, :, 2::3]
+    torch.testing.assert_close(tok.reconstruct(moving, fps=2), last)
+
+
+@pytest.mark.parametrize("name", STARTS)
 def test_the_zero_start_can_learn(name: str) -> None:
     """The heads get gradients at once, and after one step of theirs every weight does."""
     tok, clip = _start(name), random_pixels(2, 3, 6, 7, 9)
