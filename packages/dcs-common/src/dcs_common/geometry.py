@@ -283,11 +283,7 @@ class PatchGrid:
         block = _select(_select(_select(pixels, 2, frames), 3, rows), 4, columns)
         b, c = block.shape[:2]
         s, r, f = len(group.segments), len(group.rows), len(group.times)
-        block = (
-            block.view(b, c, s, f, r, group.height, len(group.columns), group.width)
-            if block.is_contiguous()
-            else block.reshape(b, c, s, f, r, group.height, len(group.columns), group.width)
-        )
+        block = block.reshape(b, c, s, f, r, group.height, len(group.columns), group.width)
         block = block.permute(0, 2, 4, 6, 3, 5, 7, 1)
         return block.reshape(b, group.num_patches, f, group.height, group.width, c)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from dcs_common.atomic_file import check_folder_of
 from dcs_common.latents import Latents
 from dcs_common.pretrained import CONFIG_FILE
 from dcs_tok import clips, demo, klt, pictures
@@ -68,10 +69,7 @@ def _load_model(args: argparse.Namespace) -> DCSTok:
 
 
 def _check_folder(path: Path) -> Path:
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"The output's folder must exist, but {path.parent} does not. Create it first."
-        )
+    check_folder_of(path)
     if path.is_dir():
         raise ValueError(f"The output must be a file, but {path} is a folder. Name a file in it.")
     return path

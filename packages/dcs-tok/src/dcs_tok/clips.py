@@ -1,8 +1,5 @@
 """Reading and writing clips through PyAV (the ``video`` extra)."""
 
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -12,6 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from dcs_common.atomic_file import check_folder_of, whole_file
 from dcs_common.geometry import Rate, exact_rate
 
 CLIP_ENDINGS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".y4m")
@@ -131,10 +129,8 @@ def write_clip(path: str | PathLike[str], pixels: Tensor, fps: Rate) -> None:
     """
     av = import_pyav()
     path = check_clip_path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
     try:
-        with av.open(temporary, "w") as container:
+        with whole_file(path) as temporary, av.open(str(temporary), "w") as container:
             stream = container.add_stream("libx264", rate=exact_rate(fps), options={"crf": "14"})
             stream.height, stream.width = pixels.shape[2:]
             even = not (stream.height % 2 or stream.width % 2)
@@ -144,20 +140,12 @@ def write_clip(path: str | PathLike[str], pixels: Tensor, fps: Rate) -> None:
                 array = rounded.permute(1, 2, 0).contiguous().cpu().numpy()
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
             container.mux(stream.encode())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, av.error.FFmpegError | OverflowError):
-            raise ValueError(
-                f"A clip must be one that H.264 can hold, but {path} of {pixels.shape[3]}x"
-                f"{pixels.shape[2]} pixels at {fps} fps is not ({error}). Ask for another size "
-                "or rate."
-            ) from None
-        raise
+    except (av.error.FFmpegError, OverflowError) as error:
+        raise ValueError(
+            f"A clip must be one that H.264 can hold, but {path} of {pixels.shape[3]}x"
+            f"{pixels.shape[2]} pixels at {fps} fps is not ({error}). Ask for another size "
+            "or rate."
+        ) from None
 
 
 def check_clip_path(path: str | PathLike[str]) -> Path:
@@ -171,8 +159,4 @@ def check_clip_path(path: str | PathLike[str]) -> Path:
         raise ValueError(
             f"A clip's name must end in one of {', '.join(WRITABLE_ENDINGS)}, but is {path.name!r}."
         )
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"The output's folder must exist, but {path.parent} does not. Create it first."
-        )
-    return path
+    return check_folder_of(path)

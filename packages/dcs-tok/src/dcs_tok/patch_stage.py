@@ -144,17 +144,19 @@ class PatchStage:
             for part in group.split(max(1, plan.patches_in_memory // batch)):
                 index = self._batch_index(grid, part, batch)
                 part_counts = counts[index]
+                finished = None
                 if level is not None:
                     done = part_counts < level
                     if bool(done.all()):
                         continue
+                    if bool(done.any()):
+                        assert current is not None, "progressive work brings its pixels"
+                        finished = grid.take(current, part).flatten(0, 1)
                     part_counts = part_counts.clamp(max=level)
                 pieces = []
                 for count, piece in by_level_count(part_counts, plan.patches_at_once):
-                    if level is not None and count < level:
-                        assert current is not None, "progressive work brings its pixels"
-                        kept = grid.take(current, part).flatten(0, 1)
-                        pieces.append((piece, kept[piece.to(kept.device)]))
+                    if finished is not None and level is not None and count < level:
+                        pieces.append((piece, finished[piece.to(finished.device)]))
                         continue
                     rows = index[piece].to(tokens.device)
                     outputs = self.depatchifier(by_patch[rows, :count], self.shared[group])

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
-from dcs_common.atomic_file import write_atomically
+from dcs_common.atomic_file import check_folder_of, write_atomically
 
 WRITABLE: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
@@ -114,11 +114,7 @@ def check_picture_path(path: str | PathLike[str]) -> Path:
         raise ValueError(
             f"A picture's name must end in one of {', '.join(WRITABLE)}, but is {path.name!r}."
         )
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"The output's folder must exist, but {path.parent} does not. Create it first."
-        )
-    return path
+    return check_folder_of(path)
 
 
 def write_picture(path: str | PathLike[str], pixels: Tensor) -> None:

@@ -9,7 +9,7 @@ Every part is level-causal and, over segments, causal in time.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -272,14 +272,8 @@ class DCSTok(PretrainedModel):
             shape = tuple(latents.levels.shape)
             level_map = check_level_map(levels, shape, latents.num_levels)
             kept = torch.minimum(level_map.to(latents.levels.device), latents.levels.long())
-            latents = Latents(
-                tokens=latents.tokens[..., : int(kept.max()), :],
-                levels=kept,
-                size=latents.size,
-                fps=latents.fps,
-                frames=latents.frames,
-                phase=latents.phase,
-            )
+            tokens = latents.tokens[..., : int(kept.max()), :]
+            latents = replace(latents, tokens=tokens, levels=kept)
         size = latents.size if size is None else check_size(size)
         segments, rows, columns = latents.grid
         if latents.fps is None:
