@@ -9,13 +9,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-LevelDraw = Literal["stratified", "independent"]
+LevelDraw = Literal["stratified", "independent", "sample"]
+LevelWeights = Literal["linear", "equal"]
 
 
-def level_probabilities(num_levels: int) -> Tensor:
-    """Return p_1 to p_n, float64 (Table 4: the last level is kept most often)."""
-    weights = torch.arange(1, num_levels + 1, dtype=torch.float64)
-    return weights / weights.sum()
+def level_probabilities(num_levels: int, weights: LevelWeights = "linear") -> Tensor:
+    """Return p_1 to p_n, float64.
+
+    "linear" is the paper's (Table 4): the last level is kept most often. "equal" treats all
+    counts alike, for models that are judged at every count.
+
+    Raises:
+        ValueError: if ``weights`` is unknown.
+    """
+    if weights not in ("linear", "equal"):
+        raise ValueError(f"`weights` must be 'linear' or 'equal', but is {weights!r}. Choose one.")
+    if weights == "equal":
+        return torch.full((num_levels,), 1 / num_levels, dtype=torch.float64)
+    counts = torch.arange(1, num_levels + 1, dtype=torch.float64)
+    return counts / counts.sum()
 
 
 def sample_level_map(
@@ -23,6 +35,7 @@ def sample_level_map(
     num_levels: int,
     *,
     draw: LevelDraw = "stratified",
+    weights: LevelWeights = "linear",
     uniform_share: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -35,7 +48,9 @@ def sample_level_map(
             the patch of random rank r of N in its segment the count ``F^-1((r + u) / N)`` with F
             the cumulative p_m and one uniform number u for the batch: every patch's marginal is
             the same, and every segment of every sample has equally many tokens at each level, so
-            all tensors are rectangular.
+            all tensors are rectangular. "sample" draws one count for all patches of a sample, as
+            the DiT does.
+        weights: of the counts, see :func:`level_probabilities`.
         uniform_share: the probability that the whole batch gets one count for all patches,
             drawn from the same p_m. Level maps of the paper's kind never show the uniform
             grid that evaluation and the DiT use.
@@ -49,19 +64,23 @@ def sample_level_map(
     """
     if not 0 <= uniform_share <= 1:
         raise ValueError(f"`uniform_share` must be in [0, 1], but is {uniform_share}.")
-    if draw not in ("stratified", "independent"):
+    if draw not in ("stratified", "independent", "sample"):
         raise ValueError(
-            f"`draw` must be 'stratified' or 'independent', but is {draw!r}. Choose one of them."
+            f"`draw` must be 'stratified', 'independent' or 'sample', but is {draw!r}. "
+            "Choose one of them."
         )
     batch, segments, rows, columns = shape
     patches = rows * columns
-    cumulative = level_probabilities(num_levels).cumsum(0)
+    cumulative = level_probabilities(num_levels, weights).cumsum(0)
 
     def count(quantile: Tensor) -> Tensor:
         return torch.searchsorted(cumulative[:-1].contiguous(), quantile, right=True) + 1
 
     if uniform_share and torch.rand((), generator=generator) < uniform_share:
         return count(torch.rand(1, dtype=torch.float64, generator=generator)).expand(shape).clone()
+    if draw == "sample":
+        counts = count(torch.rand(batch, 1, 1, 1, dtype=torch.float64, generator=generator))
+        return counts.expand(shape).clone()
     if draw == "independent":
         return count(torch.rand(shape, dtype=torch.float64, generator=generator))
     offset = torch.rand((), dtype=torch.float64, generator=generator)

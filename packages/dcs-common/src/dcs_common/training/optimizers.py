@@ -1,0 +1,95 @@
+"""Optimisers of one network, their learning rate and their state by parameter names."""
+
+from collections.abc import Collection
+from math import cos, pi
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcs_common.training.config import OptimizerConfig
+
+
+def rate_factor(config: OptimizerConfig, step: int, steps: int) -> float:
+    """Return the share of the full learning rate at a step (from 0) of ``steps``."""
+    warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    if config.schedule == "constant":
+        return warm
+    done = max(0, step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    return warm * (config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + cos(pi * done)))
+
+
+class NetworkOptimizer:
+    """AdamW and, for matrices, Muon over the parameters of a network that require gradients."""
+
+    def __init__(
+        self, network: nn.Module, config: OptimizerConfig, steps: int, matrices: Collection[str]
+    ) -> None:
+        self.config, self.steps = config, steps
+        named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.parameters = list(named.values())
+        to_muon = set() if config.matrix_learning_rate is None else set(matrices)
+        self._parts: list[tuple[torch.optim.Optimizer, list[str]]] = []
+        groups, names = _groups(named, [n for n in named if n not in to_muon], config)
+        if groups:
+            adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+            self._parts.append((adamw, names))
+        groups, names = _groups(named, [n for n in named if n in to_muon], config)
+        if groups and config.matrix_learning_rate is not None:
+            muon = torch.optim.Muon(
+                groups, lr=config.matrix_learning_rate, adjust_lr_fn="match_rms_adamw"
+            )
+            self._parts.append((muon, names))
+        for optimizer, _ in self._parts:
+            for group in optimizer.param_groups:
+                group["full_rate"] = group["lr"] * group["factor"]
+
+    def step(self, step: int) -> float:
+        """Take a step with the rate of ``step``; return the share of the full rate."""
+        factor = rate_factor(self.config, step, self.steps)
+        for optimizer, _ in self._parts:
+            for group in optimizer.param_groups:
+                group["lr"] = group["full_rate"] * factor
+            optimizer.step()
+        return factor
+
+    def zero_grad(self) -> None:
+        """Forget gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state as ``parameter/entry`` to tensor."""
+        found = {}
+        for optimizer, names in self._parts:
+            state = optimizer.state_dict()["state"]
+            for i, name in enumerate(names):
+                for entry, value in state.get(i, {}).items():
+                    found[f"{name}/{entry}"] = torch.as_tensor(value)
+        return found
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what :meth:`tensors` gave."""
+        by_name: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            name, _, entry = key.rpartition("/")
+            by_name.setdefault(name, {})[entry] = value
+        for optimizer, names in self._parts:
+            whole: dict[str, Any] = optimizer.state_dict()
+            whole["state"] = {i: by_name[name] for i, name in enumerate(names) if name in by_name}
+            optimizer.load_state_dict(whole)
+
+
+def _groups(
+    named: dict[str, nn.Parameter], names: list[str], config: OptimizerConfig
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Sort parameters by learning rate and weight decay; return groups and the names' order."""
+    sorted_names: dict[tuple[float, float], list[str]] = {}
+    for name in names:
+        decay = config.weight_decay if named[name].ndim > 1 else 0.0
+        sorted_names.setdefault((config.factor_of(name), decay), []).append(name)
+    groups = [
+        {"params": [named[name] for name in members], "weight_decay": decay, "factor": factor}
+        for (factor, decay), members in sorted_names.items()
+    ]
+    return groups, [name for members in sorted_names.values() for name in members]
