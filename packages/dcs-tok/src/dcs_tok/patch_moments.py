@@ -4,8 +4,6 @@ Everything that a linear code of patches depends on is in these moments: its err
 and therefore the code itself (:mod:`dcs_tok.klt`).
 """
 
-import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dcs_common.geometry import PatchGrid, source_grid
 from dcs_common.resample import resize
 from dcs_tok.canonical_patch import to_canonical
 from dcs_tok.clips import import_pyav
+from dcs_tok.data.sources import PICTURE_ENDINGS, SampleOpener, find_samples
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
 MIDDLE = 0.5
 """Subtracted from all values, so that float32 products keep small variances."""
 MAX_WAITING = 4096
@@ -99,44 +96,11 @@ def detail(pixels: Tensor) -> float:
     return float(vertical + horizontal)
 
 
-def _files(sources: Sequence[Path], suffixes: frozenset[str]) -> Iterator[tuple[str, bytes]]:
-    for source in sources:
-        if source.is_dir():
-            for path in sorted(source.rglob("*")):
-                if path.suffix.lower() in suffixes:
-                    yield str(path), path.read_bytes()
-        elif source.is_file() and source.suffix.lower() == ".zip":
-            try:
-                with zipfile.ZipFile(source) as archive:
-                    for name in sorted(archive.namelist()):
-                        if Path(name).suffix.lower() in suffixes:
-                            yield f"{source}/{name}", archive.read(name)
-            except zipfile.BadZipFile as error:
-                raise ValueError(
-                    f"Every zip must be whole, but {str(source)!r} is not: {error}. Copy it again."
-                ) from error
-        elif source.is_file() and source.suffix.lower() in suffixes:
-            yield str(source), source.read_bytes()
-        else:
-            raise ValueError(
-                f"Every source must be a folder, a zip or one of {', '.join(sorted(suffixes))}, "
-                f"but is {str(source)!r}. Name existing ones."
-            )
-
-
 def read_pictures(sources: Sequence[Path]) -> Iterator[Tensor]:
     """Yield all pictures of folders, zips and files, by name: uint8 (3, H, W)."""
-    for name, content in _files(sources, PICTURE_SUFFIXES):
-        try:
-            with Image.open(io.BytesIO(content)) as picture:
-                rgb = picture.convert("RGB")
-        except Exception as error:  # a damaged file can raise nearly anything in Pillow's plugins
-            raise ValueError(
-                f"Every picture must be readable, but {name!r} is not: {error}. Remove it."
-            ) from error
-        size = (rgb.height, rgb.width, 3)
-        pixels = torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8).view(size)
-        yield pixels.permute(2, 0, 1)
+    opener = SampleOpener()
+    for sample in find_samples(sources, ["picture"]):
+        yield opener.read_picture(sample)
 
 
 @dataclass(frozen=True)
@@ -266,7 +230,7 @@ def picture_moments(
     if not moments.weight:
         raise ValueError(
             f"The sources must hold a picture, but {[str(path) for path in sources]} hold none "
-            f"of {', '.join(sorted(PICTURE_SUFFIXES))}. Name others."
+            f"of {', '.join(PICTURE_ENDINGS)}. Name others."
         )
     return moments
 

@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -66,17 +66,44 @@ def read_picture(path: str | PathLike[str]) -> Picture:
         ) from None
 
 
+def read_bytes(file: str | PathLike[str] | IO[bytes]) -> Tensor:
+    """Read a picture as :func:`read_picture` does, but as uint8 (3, H, W) and without notes.
+
+    Raises:
+        Exception: nearly anything, if the file is damaged: Pillow's plugins raise what they like.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(file) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if _is_deep(upright):
+                return _to_rgb(upright).pixels[0].mul(255).round_().to(torch.uint8)
+            return torch.from_numpy(np.array(_to_srgb(upright)[0])).permute(2, 0, 1)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or image.mode in ("I", "F")
+
+
 def _to_rgb(image: Image.Image) -> Picture:
-    notes = []
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I;16") or image.mode == "I":
-        notes.append("16-bit grey was read at full precision")
-        if profile:
+    if _is_deep(image):
+        if image.mode == "F":
+            raise ValueError("floating-point pixels have no agreed range")
+        notes = ["16-bit grey was read at full precision"]
+        if image.info.get("icc_profile"):
             notes.append("its colour profile could not be applied")
         grey = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
         return Picture(grey.clamp(0, 1).expand(1, 3, -1, -1).contiguous(), tuple(notes))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
+    image, notes = _to_srgb(image)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
+    return Picture(pixels.float().div_(255).contiguous(), tuple(notes))
+
+
+def _to_srgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Return an image of 8-bit channels as RGB, and notes."""
+    notes = []
+    profile = image.info.get("icc_profile")
     if image.mode in ("P", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode in ("RGBA", "LA"):
@@ -92,9 +119,7 @@ def _to_rgb(image: Image.Image) -> Picture:
             image = ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError):
             notes.append("its colour profile could not be applied")
-    array = np.asarray(image.convert("RGB"))
-    pixels = torch.from_numpy(array.copy()).permute(2, 0, 1).unsqueeze(0)
-    return Picture(pixels.float().div_(255).contiguous(), tuple(notes))
+    return image.convert("RGB"), notes
 
 
 def to_image(pixels: Tensor) -> Image.Image:
