@@ -3,7 +3,8 @@
 from dcs_common.training.checkpoint import CHECKPOINT_FORMAT, CheckpointError
 from dcs_common.training.config import OptimizerConfig, TrainingConfig
 from dcs_common.training.distributed import World, joined_world
-from dcs_common.training.loop import TrainingDiverged, TrainingResult, train
+from dcs_common.training.divergence import TrainingDiverged
+from dcs_common.training.loop import TrainingResult, train
 from dcs_common.training.seeds import sample_generators, seeded_generator
 from dcs_common.training.task import Batch, BatchSource, Share, TrainingTask
 

@@ -67,8 +67,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "losses": list(checkpoint.losses),
     }
     metadata = {"kind": _KIND, "format": str(CHECKPOINT_FORMAT), "about": json.dumps(about)}
-    # Shared storage and views would not be stored; a checkpoint holds plain tensors.
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in checkpoint.tensors.items()}
+    tensors = _plain(checkpoint.tensors)
     try:
         with whole_file(path) as temporary:
             save_file(tensors, temporary, metadata)
@@ -79,9 +78,23 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"A checkpoint must be written whole, but {path} of step {checkpoint.step} could not "
-            f"be ({error}). The one before is intact. Make room and start again: the run goes on "
+            f"be ({error}). What was there is intact. Make room and start again: the run goes on "
             "from there."
         ) from None
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Move tensors to the CPU; the format knows neither views nor shared storage."""
+    plain: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        moved = tensor.detach().cpu().contiguous()
+        place = moved.untyped_storage().data_ptr()
+        if place in seen or moved.untyped_storage().nbytes() != moved.nbytes:
+            moved = moved.clone()
+        seen.add(place)
+        plain[name] = moved
+    return plain
 
 
 def _keep_previous(path: Path, previous: Path) -> None:
@@ -91,7 +104,8 @@ def _keep_previous(path: Path, previous: Path) -> None:
     try:
         os.link(path, previous)
     except OSError:  # no hard links here
-        shutil.copyfile(path, previous)
+        with whole_file(previous) as temporary:
+            shutil.copyfile(path, temporary)
 
 
 def load_checkpoint(
@@ -109,17 +123,20 @@ def load_checkpoint(
     """
     path = folder / CHECKPOINT_FILE
     if not path.exists():
+        if (folder / PREVIOUS_FILE).exists():
+            raise CheckpointError(
+                f"A run must go on from its last checkpoint, but {path} is gone. {PREVIOUS_FILE} "
+                "holds the one before; rename it to go on from there, or remove it to start again."
+            )
         return None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        hint = ""
-        if (folder / PREVIOUS_FILE).exists():
-            hint = f" {PREVIOUS_FILE} holds the one before; rename it to go on from there."
         raise CheckpointError(
-            f"A checkpoint must be a whole safetensors file, but {path} is not ({error}).{hint}"
+            f"A checkpoint must be a whole safetensors file, but {path} is not ({error})."
+            f"{_hint(folder)}"
         ) from None
     if metadata.get("kind") != _KIND:
         raise CheckpointError(
@@ -131,9 +148,21 @@ def load_checkpoint(
             f"The checkpoint format must be {CHECKPOINT_FORMAT}, but {path} has format "
             f"{metadata.get('format')}. Go on with the release that wrote it."
         )
-    about = json.loads(metadata["about"])
-    _check_identity(path, about["identity"], identity, may_change)
-    return Checkpoint(about["step"], about["identity"], tensors, tuple(about["losses"]))
+    try:
+        about = json.loads(metadata["about"])
+        step, before, losses = int(about["step"]), dict(about["identity"]), tuple(about["losses"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"A checkpoint must say what it is, but {path} does not ({error!r}).{_hint(folder)}"
+        ) from None
+    _check_identity(path, before, identity, may_change)
+    return Checkpoint(step, before, tensors, losses)
+
+
+def _hint(folder: Path) -> str:
+    if (folder / PREVIOUS_FILE).exists():
+        return f" {PREVIOUS_FILE} holds the one before; rename it to go on from there."
+    return " Remove it to start again."
 
 
 def _check_identity(

@@ -19,7 +19,7 @@ class OptimizerConfig:
         factors: (prefix, factor) pairs; parameters whose names start with the prefix learn at so
             many times the rate.
         warmup_steps: the rate grows linearly over these.
-        schedule: "constant", or "cosine", which falls to ``final_fraction`` at the last step.
+        schedule: "constant", or "cosine", which falls to ``final_fraction`` as the run ends.
         final_fraction: what is left of the rate at the end.
     """
 
@@ -37,6 +37,14 @@ class OptimizerConfig:
         return next((f for prefix, f in self.factors if name.startswith(prefix)), 1.0)
 
     def __post_init__(self) -> None:
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(
+                f"`schedule` must be 'constant' or 'cosine', but is {self.schedule!r}."
+            )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(
+                f"`betas` must be in [0, 1), but are {self.betas}. The paper uses (0.9, 0.95)."
+            )
         rates = (self.learning_rate, self.weight_decay, self.matrix_learning_rate or 0.0)
         if min(rates) < 0 or not all(rate < float("inf") for rate in rates):
             raise ValueError(
@@ -68,8 +76,9 @@ class TrainingConfig:
         seed: decides everything that is drawn.
         checkpoint_every, log_every, validate_every, images_every: steps; 0 switches off, but a
             checkpoint is always written at the end.
-        explosion_factor: stop when a loss exceeds the median of the last ones by so many times
-            its magnitude; None to stop only when it is not finite.
+        explosion_factor: stop when the model's loss exceeds the median of the last ones by so
+            many times its magnitude (:class:`~dcs_common.training.divergence.LossHistory`); None
+            to stop only when a loss is not finite.
     """
 
     steps: int
@@ -89,6 +98,10 @@ class TrainingConfig:
     explosion_factor: float | None = None
 
     def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"`precision` must be 'float32' or 'bfloat16', but is {self.precision!r}."
+            )
         for name in ("steps", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")

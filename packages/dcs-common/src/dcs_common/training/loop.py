@@ -9,36 +9,32 @@ stateless draws (:mod:`dcs_common.training.seeds`): a source and a task are aske
 for "the next".
 """
 
-import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
-from dcs_common.training.averaging import averaged_model
-from dcs_common.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dcs_common.training.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
 from dcs_common.training.config import TrainingConfig
 from dcs_common.training.distributed import World
-from dcs_common.training.optimizers import NetworkOptimizer
+from dcs_common.training.divergence import TrainingDiverged
 from dcs_common.training.run_log import RunLog
+from dcs_common.training.run_state import RunState
+from dcs_common.training.stop_signals import stop_signals
 from dcs_common.training.task import BatchSource, Share, TrainingTask
-
-_LOSSES_KEPT = 101
-
-
-class TrainingDiverged(ValueError):  # noqa: N818 - it reads as what happened
-    """A loss or gradient is not finite, or a loss has exploded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,93 +77,58 @@ def train(
         folder: the run's; its checkpoint is gone on from.
         world: the processes (:func:`dcs_common.training.joined_world`).
         identity: what the run is, as JSON values; a checkpoint of another one is refused.
-        may_change: keys of ``identity`` that may differ from the checkpoint's.
+        may_change: keys of ``identity`` that may differ from the checkpoint's, with dots for
+            what is nested; a key stands for all that is under it.
         stop: asked after every step; True saves and returns.
         progress: show a bar on a terminal.
 
     Raises:
-        TrainingDiverged: if a loss or gradient is not finite, or a loss has exploded.
+        TrainingDiverged: if a loss or gradient is not finite, or a loss has exploded. All
+            processes stop at the same step and the last checkpoint stays.
         CheckpointError: if the folder's checkpoint cannot be used, or one could not be written.
-        ValueError: if the batch cannot be divided.
+        ValueError: if the batch cannot be divided, or the source has too few.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(task, config, folder, world)
     found = load_checkpoint(folder, identity, may_change)
     if found is not None:
-        run.restore(found)
-    log = RunLog(folder, run.step, config.steps, is_main=world.is_main, progress=progress)
-    start, first = time.monotonic(), run.step
-    with _stop_signals() as asked:
+        run.state.restore(found)
+    log = RunLog(folder, run.state.step, config.steps, is_main=world.is_main, progress=progress)
+    start, first = time.monotonic(), run.state.step
+    with stop_signals() as asked, closing(run.steps(source)) as steps:
         try:
-            for step, batches in run.steps(source):
-                run.take_step(step, batches, log, time.monotonic() - start, step + 1 - first)
+            for step, batches in steps:
+                values = run.take_step(step, batches)
+                run.report(log, values, time.monotonic() - start, step + 1 - first)
                 stopping = world.any(asked.is_set() or (stop is not None and stop()))
-                last = run.step == config.steps
-                due = config.checkpoint_every and run.step % config.checkpoint_every == 0
-                if stopping or last or due:
+                last = run.state.step == config.steps
+                if stopping or last or _is_due(config.checkpoint_every, run.state.step):
                     run.save(identity)
                 if stopping:
                     break
         finally:
             log.close()
     return TrainingResult(
-        step=run.step,
-        finished=run.step == config.steps,
-        samples=run.step * config.batch_size,
+        step=run.state.step,
+        finished=run.state.step >= config.steps,
+        samples=run.state.step * config.batch_size,
         seconds=time.monotonic() - start,
-        model=run.measured,
+        model=run.state.measured,
     )
 
 
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Turn SIGTERM and SIGINT into an event, in the main thread."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, lambda *_: asked.set())
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class _Run:
-    """The state of a run between two steps."""
+    """A task under way."""
 
     def __init__(
         self, task: TrainingTask, config: TrainingConfig, folder: Path, world: World
     ) -> None:
         self.task, self.config, self.folder, self.world = task, config, folder, world
-        self.step = 0
-        self.networks = dict(task.networks)
-        self.main = next(iter(self.networks))
         self.share_size = config.samples_per_share(world.size)
-        self.optimizers = {
-            name: NetworkOptimizer(
-                network,
-                config.optimizer
-                if name == self.main or config.other_optimizer is None
-                else config.other_optimizer,
-                config.steps,
-                task.hidden_matrices(name),
-            )
-            for name, network in self.networks.items()
-        }
-        self.average: AveragedModel | None = None
-        if config.ema_decay is not None:
-            self.average = averaged_model(self.networks[self.main], config.ema_decay)
-        self.call = {name: self._wrapped(network) for name, network in self.networks.items()}
-        self.losses: deque[float] = deque(maxlen=_LOSSES_KEPT)
-
-    @property
-    def measured(self) -> nn.Module:
-        """The model that is validated and shipped."""
-        return self.networks[self.main] if self.average is None else self.average.module
+        self.state = RunState(task, config, world)
+        self.parallel: list[DistributedDataParallel] = []
+        self.call = {name: self._wrapped(module) for name, module in self.state.networks.items()}
+        self.batch: Any = None
 
     def _wrapped(self, network: nn.Module) -> nn.Module:
         wrapped = network
@@ -177,173 +138,164 @@ class _Run:
             wrapped = DistributedDataParallel(
                 network, device_ids=ids, find_unused_parameters=True, broadcast_buffers=False
             )
+            self.parallel.append(wrapped)
         return torch.compile(wrapped) if self.config.compile else wrapped  # type: ignore[return-value]
 
     # ------------------------------------------------------------------ steps
 
-    def shares(self) -> Iterator[Share]:
-        """Yield this process's shares of all steps to come."""
-        size, config = self.share_size, self.config
-        for step in range(self.step, config.steps):
-            for i in range(config.accumulate):
-                start = (i * self.world.size + self.world.rank) * size
-                yield Share(step, start, start + size, config.batch_size)
-
-    def steps(self, source: BatchSource) -> Iterator[tuple[int, Iterator[tuple[Share, Any]]]]:
+    def steps(
+        self, source: BatchSource
+    ) -> Generator[tuple[int, Iterator[tuple[Share, Any]]], None, None]:
         """Yield each step to come with its micro-batches, which must be taken."""
-        batches = source.batches(self.shares())
-        shares = self.shares()
-        for step in range(self.step, self.config.steps):
-            pairs = ((next(shares), next(batches)) for _ in range(self.config.accumulate))
-            yield step, pairs
+        first, config = self.state.step, self.config
+        to_come = (s for step in range(first, config.steps) for s in self.shares(step))
+        batches = iter(source.batches(to_come))
+        try:
+            for step in range(first, config.steps):
+                yield step, self._pairs(step, batches)
+        finally:
+            if hasattr(batches, "close"):
+                batches.close()
 
-    def take_step(
-        self,
-        step: int,
-        batches: Iterator[tuple[Share, Any]],
-        log: RunLog,
-        seconds: float,
-        done: int,
-    ) -> None:
-        """Train on one step's micro-batches."""
-        config = self.config
-        for network in self.networks.values():
+    def shares(self, step: int) -> Iterator[Share]:
+        """Yield this process's shares of a step."""
+        size, config = self.share_size, self.config
+        for i in range(config.accumulate):
+            start = (i * self.world.size + self.world.rank) * size
+            yield Share(step, start, start + size, config.batch_size)
+
+    def _pairs(self, step: int, batches: Iterator[Any]) -> Iterator[tuple[Share, Any]]:
+        for share in self.shares(step):
+            try:
+                batch = next(batches)
+            except StopIteration:
+                raise ValueError(
+                    "The source must yield one batch for each share, but it ended before step "
+                    f"{step + 1} of {self.config.steps}. Repeat its data."
+                ) from None
+            yield share, batch
+
+    def take_step(self, step: int, batches: Iterator[tuple[Share, Any]]) -> dict[str, float]:
+        """Train on one step's micro-batches; return what there is to log."""
+        state, config = self.state, self.config
+        for network in state.networks.values():
             network.train()
-        for optimizer in self.optimizers.values():
+        for optimizer in state.optimizers.values():
             optimizer.zero_grad()
-        sums: dict[str, float] = {}
-        batch = None
+        sums: dict[str, Tensor | float] = {}
         for i, (share, batch) in enumerate(batches):
-            batch = batch.to(self.world.device)
-            self._backward(batch, share, sums, is_last=i == config.accumulate - 1)
-        for name, optimizer in self.optimizers.items():
-            limit = config.clip_norm or float("inf")
-            norm = float(nn.utils.clip_grad_norm_(optimizer.parameters, limit))
-            sums[f"gradient/{name}"] = norm
-            if not isfinite(norm):
-                self._diverged(f"the gradient of {name!r} has norm {norm}")
-        factors = {name: opt.step(step) for name, opt in self.optimizers.items()}
-        if self.average is not None:
-            self.average.update_parameters(self.networks[self.main])
-        self.step = step + 1
-        log.advance(sums[f"loss/{self.main}"])
-        self._report(log, sums, factors, seconds, done)
-        if _is_due(config.validate_every, self.step) or (
-            config.validate_every and self.step == config.steps
-        ):
-            self._validate(log)
-        if _is_due(config.images_every, self.step) and self.world.is_main:
-            self.measured.eval()
-            with torch.no_grad():
-                log.images(self.step, self.task.images(batch, self.measured))
+            self.batch = batch.to(self.world.device)
+            self._backward(share, sums, is_last=i == config.accumulate - 1)
+        limit = config.clip_norm or float("inf")
+        for name, optimizer in state.optimizers.items():
+            sums[f"gradient/{name}"] = nn.utils.clip_grad_norm_(optimizer.parameters, limit)
+        values = self.world.means(sums)
+        self._check(values)
+        for name, optimizer in state.optimizers.items():
+            factor = optimizer.step(step)
+            values[f"rate/{name}"] = optimizer.config.learning_rate * factor
+        if state.average is not None:
+            state.average.update_parameters(state.networks[state.main])
+        state.step = step + 1
+        return values
 
-    def _backward(self, batch: Any, share: Share, sums: dict[str, float], *, is_last: bool) -> None:
+    def _backward(self, share: Share, sums: dict[str, Tensor | float], *, is_last: bool) -> None:
         config = self.config
         autocast: Any = nullcontext()
         if config.precision == "bfloat16":
             autocast = torch.autocast(self.world.device.type, torch.bfloat16)
         with ExitStack() as quiet:
             if not is_last:  # gradients meet at the last micro-batch
-                for module in self.call.values():
-                    if isinstance(module, DistributedDataParallel):
-                        quiet.enter_context(module.no_sync())
-            losses = self.task.losses(batch, share, self.call)
+                for module in self.parallel:
+                    quiet.enter_context(module.no_sync())
+            losses = self.task.losses(self.batch, share, self.call)
             while True:
                 with autocast:
                     found = next(losses, None)
                 if found is None:
                     return
                 name, loss, scalars = found
-                self._check_loss(name, loss)
                 (loss / config.accumulate).backward()
                 for key, value in {f"loss/{name}": loss.detach(), **scalars}.items():
-                    sums[key] = sums.get(key, 0.0) + float(value) / config.accumulate
+                    if isinstance(value, Tensor):
+                        value = value.detach().double()
+                    sums[key] = sums.get(key, 0.0) + value / config.accumulate
 
-    def _check_loss(self, name: str, loss: Tensor) -> None:
-        value = float(loss.detach())
-        bad = not isfinite(value)
-        if name == self.main and not bad:
-            factor = self.config.explosion_factor
-            if factor is not None and len(self.losses) == _LOSSES_KEPT:
-                usual = median(self.losses)
-                bad = value > usual + factor * abs(usual)
-            if not bad:
-                self.losses.append(value)
-        if self.world.any(bad):
-            self._diverged(f"the loss of {name!r} is {value:g}")
+    def _check(self, values: Mapping[str, float]) -> None:
+        """Stop before a step that would spoil the weights; all processes see the same values."""
+        for name in self.state.networks:
+            loss = values.get(f"loss/{name}", 0.0)
+            norm = values[f"gradient/{name}"]
+            if not isfinite(loss):
+                self._diverged(f"the loss of {name!r} is {loss:g}")
+            if not isfinite(norm):
+                self._diverged(f"the gradient of {name!r} has norm {norm:g}")
+        main = f"loss/{self.state.main}"
+        if main in values and not self.state.losses.accepts(values[main]):
+            self._diverged(f"the loss of {self.state.main!r} is {values[main]:g}")
 
     def _diverged(self, what: str) -> None:
-        kept = self.folder / "checkpoint.safetensors"
+        kept = self.folder / CHECKPOINT_FILE
         last = f"The last good checkpoint is {kept}" if kept.exists() else "There is no checkpoint"
         raise TrainingDiverged(
             f"Losses and gradients must stay finite and near their usual size, but at step "
-            f"{self.step + 1} {what}. {last}. Lower the learning rate or `clip_norm`, or "
+            f"{self.state.step + 1} {what}. {last}. Lower the learning rate or `clip_norm`, or "
             "normalise queries and keys (`qk_norm`), and look at the batch of that step."
         )
 
-    def _report(
-        self,
-        log: RunLog,
-        sums: dict[str, float],
-        factors: dict[str, float],
-        seconds: float,
-        done: int,
-    ) -> None:
-        config = self.config
-        if not (_is_due(config.log_every, self.step) or self.step == config.steps):
-            return
-        values = {name: self.world.mean(value) for name, value in sorted(sums.items())}
-        for name, factor in factors.items():
-            values[f"rate/{name}"] = self.optimizers[name].config.learning_rate * factor
-        values["samples"] = self.step * config.batch_size
-        values["samples_per_second"] = done * config.batch_size / max(seconds, 1e-9)
-        log.scalars(self.step, values)
+    # ------------------------------------------------------------------ reports
 
-    def _validate(self, log: RunLog) -> None:
-        self.measured.eval()
-        with torch.no_grad():
-            found = self.task.validate(self.measured) if self.world.is_main else {}
-        self.world.wait()
-        if found:
-            log.scalars(self.step, {f"validation/{k}": float(v) for k, v in found.items()})
+    def report(self, log: RunLog, values: dict[str, float], seconds: float, done: int) -> None:
+        """Log what is due after a step: scalars, a validation, pictures."""
+        config, state = self.config, self.state
+        step, is_last = state.step, state.step == config.steps
+        log.advance(values.get(f"loss/{state.main}"))
+        if _is_due(config.log_every, step) or is_last:
+            values["samples"] = step * config.batch_size
+            values["seconds"] = seconds
+            values["samples_per_second"] = done * config.batch_size / max(seconds, 1e-9)
+            log.scalars(step, values)
+        if config.validate_every and (_is_due(config.validate_every, step) or is_last):
+            with self._measuring() as model:
+                found = self.task.validate(model) if self.world.is_main else {}
+            self.world.wait()
+            if found:
+                log.scalars(step, {f"validation/{k}": float(v) for k, v in found.items()})
+        if _is_due(config.images_every, step) and self.world.is_main and log.shows_images:
+            with self._measuring() as model:
+                log.images(step, self.task.images(self.batch, model))
+
+    @contextmanager
+    def _measuring(self) -> Iterator[nn.Module]:
+        """Give the measured model in eval mode; what is drawn in here is as if not drawn."""
+        device = self.world.device
+        model = self.state.measured.eval()
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+        ):
+            yield model
 
     # ------------------------------------------------------------------ checkpoints
 
     def save(self, identity: Mapping[str, Any]) -> None:
-        """Write a checkpoint; only the main process does."""
+        """Write a checkpoint in the main process; all of them fail if that does."""
+        state = self.state
+        tensors = state.tensors()
+        failure: CheckpointError | None = None
         if self.world.is_main:
-            tensors: dict[str, Tensor] = {"random/cpu": torch.get_rng_state()}
-            if torch.cuda.is_available():
-                tensors["random/cuda"] = torch.cuda.get_rng_state(self.world.device)
-            for name, network in self.networks.items():
-                for key, value in network.state_dict().items():
-                    tensors[f"network/{name}/{key}"] = value
-                for key, value in self.optimizers[name].tensors().items():
-                    tensors[f"optimizer/{name}/{key}"] = value
-            if self.average is not None:
-                for key, value in self.average.state_dict().items():
-                    tensors[f"average/{key}"] = value
-            checkpoint = Checkpoint(self.step, identity, tensors, tuple(self.losses))
-            save_checkpoint(self.folder, checkpoint)
-        self.world.wait()
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over a checkpoint."""
-        tensors = checkpoint.tensors
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        for name, network in self.networks.items():
-            network.load_state_dict(under(f"network/{name}/"))
-            self.optimizers[name].load_tensors(under(f"optimizer/{name}/"))
-        if self.average is not None:
-            self.average.load_state_dict(under("average/"))
-        torch.set_rng_state(tensors["random/cpu"])
-        if "random/cuda" in tensors and self.world.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random/cuda"], self.world.device)
-        self.step = checkpoint.step
-        self.losses.extend(checkpoint.losses)
+            try:
+                save_checkpoint(
+                    self.folder,
+                    Checkpoint(state.step, identity, tensors, tuple(state.losses.values)),
+                )
+            except CheckpointError as error:
+                failure = error
+        if self.world.any(failure is not None):
+            raise failure or CheckpointError(
+                f"A checkpoint must be written whole, but that of step {state.step} could not be. "
+                "See the message of the main process."
+            )
 
 
 def _is_due(every: int, step: int) -> bool:

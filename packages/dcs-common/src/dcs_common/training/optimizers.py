@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dcs_common.training.checkpoint import CheckpointError
 from dcs_common.training.config import OptimizerConfig
 
 
@@ -32,7 +33,9 @@ class NetworkOptimizer:
         self._parts: list[tuple[torch.optim.Optimizer, list[str]]] = []
         groups, names = _groups(named, [n for n in named if n not in to_muon], config)
         if groups:
-            adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+            adamw = torch.optim.AdamW(
+                groups, lr=config.learning_rate, betas=config.betas, fused=_can_be_fused(named)
+            )
             self._parts.append((adamw, names))
         groups, names = _groups(named, [n for n in named if n in to_muon], config)
         if groups and config.matrix_learning_rate is not None:
@@ -69,15 +72,41 @@ class NetworkOptimizer:
         return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what :meth:`tensors` gave."""
+        """Take over what :meth:`tensors` gave.
+
+        Raises:
+            CheckpointError: if there is state of a parameter that is not trained here, or of
+                another shape.
+        """
         by_name: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             name, _, entry = key.rpartition("/")
             by_name.setdefault(name, {})[entry] = value
+        trained = {
+            name: parameter
+            for optimizer, names in self._parts
+            for name, parameter in zip(names, _parameters(optimizer), strict=True)
+        }
+        for name, state in by_name.items():
+            shapes = {tuple(value.shape) for value in state.values() if value.ndim}
+            if name not in trained or shapes - {tuple(trained[name].shape)}:
+                raise CheckpointError(
+                    "A checkpoint's optimiser must fit the trained parameters, but its state of "
+                    f"{name!r} does not. Go on with the code and settings that wrote it."
+                )
         for optimizer, names in self._parts:
             whole: dict[str, Any] = optimizer.state_dict()
             whole["state"] = {i: by_name[name] for i, name in enumerate(names) if name in by_name}
             optimizer.load_state_dict(whole)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _can_be_fused(named: dict[str, nn.Parameter]) -> bool:
+    # One kernel for all of AdamW: 2 to 3 times faster than the loop on a CPU, with equal results.
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in named.values())
 
 
 def _groups(

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,20 @@ class RunLog:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the scalars of a step (counted from 1)."""
+        """Write the scalars of a step (counted from 1); JSON has null for what is not finite."""
         if not self.is_main:
             return
+        record = {name: value if isfinite(value) else None for name, value in values.items()}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, **record}) + "\n")
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether there is anything to show them."""
+        return self._board is not None
 
     def images(self, step: int, pictures: Mapping[str, Tensor]) -> None:
         """Show pictures (b, 3, H, W) in [0, 1]."""
@@ -59,9 +66,10 @@ class RunLog:
             for name, picture in pictures.items():
                 self._board.add_images(name, picture.detach().float().cpu().clamp(0, 1), step)
 
-    def advance(self, loss: float) -> None:
+    def advance(self, loss: float | None) -> None:
         """Count a step on the terminal."""
-        self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        if loss is not None:
+            self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         self.bar.update()
 
     def close(self) -> None:

@@ -50,8 +50,11 @@ class TrainingTask(Protocol):
     ) -> Iterator[tuple[str, Tensor, Scalars]]:
         """Yield (network, loss, scalars to log), each a mean over the samples of the share.
 
-        The loop runs ``backward`` on each loss before it asks for the next. A network must be
-        called through ``call``, which may wrap it for several processes or compiled.
+        The loop runs ``backward`` on each loss before it asks for the next, and steps all
+        networks at the end. A network's own loss must call it through ``call``, once, which may
+        wrap it for several processes or compiled. In the loss of another network it must be
+        frozen (``requires_grad_(False)``) and called directly. Each process must yield the same
+        names.
         """
         ...
 

@@ -1,0 +1,114 @@
+"""What changes from step to step, and its way into a checkpoint and back."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from dcs_common.training.averaging import averaged_model
+from dcs_common.training.checkpoint import Checkpoint, CheckpointError
+from dcs_common.training.config import TrainingConfig
+from dcs_common.training.distributed import World
+from dcs_common.training.divergence import LossHistory
+from dcs_common.training.optimizers import NetworkOptimizer
+from dcs_common.training.task import TrainingTask
+
+
+class RunState:
+    """Networks, their optimisers, the averaged weights, recent losses: a run between two steps."""
+
+    def __init__(self, task: TrainingTask, config: TrainingConfig, world: World) -> None:
+        self.world = world
+        self.step = 0
+        self.networks = dict(task.networks)
+        self.main = next(iter(self.networks))
+        for network in self.networks.values():
+            network.train()  # before it is copied: what a network knew of its old weights is void
+        self.optimizers = {
+            name: NetworkOptimizer(
+                network,
+                config.optimizer
+                if name == self.main or config.other_optimizer is None
+                else config.other_optimizer,
+                config.steps,
+                task.hidden_matrices(name),
+            )
+            for name, network in self.networks.items()
+        }
+        self.average: AveragedModel | None = None
+        if config.ema_decay is not None:
+            self.average = averaged_model(self.networks[self.main], config.ema_decay)
+        self.losses = LossHistory(config.explosion_factor)
+
+    @property
+    def measured(self) -> nn.Module:
+        """The model that is validated and shipped."""
+        return self.networks[self.main] if self.average is None else self.average.module
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors of a checkpoint by name; every process must call it."""
+        tensors = {
+            f"random/{kind}{f'/{rank}' if rank else ''}": state
+            for kind, own in _random_states(self.world.device).items()
+            for rank, state in enumerate(self.world.gather(own))
+        }
+        for name, network in self.networks.items():
+            for key, value in network.state_dict().items():
+                tensors[f"network/{name}/{key}"] = value
+            for key, value in self.optimizers[name].tensors().items():
+                tensors[f"optimizer/{name}/{key}"] = value
+        if self.average is not None:
+            for key, value in self.average.state_dict().items():
+                tensors[f"average/{key}"] = value
+        return tensors
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take over a checkpoint.
+
+        Raises:
+            CheckpointError: if its tensors are not those of these networks.
+        """
+        tensors = checkpoint.tensors
+        for name, network in self.networks.items():
+            _load(network, f"network/{name}/", tensors)
+            prefix = f"optimizer/{name}/"
+            self.optimizers[name].load_tensors(_under(prefix, tensors))
+        if self.average is not None:
+            _load(self.average, "average/", tensors)
+        # Processes beyond those of the checkpoint keep the states that they have.
+        rank = f"/{self.world.rank}" if self.world.rank else ""
+        if f"random/cpu{rank}" in tensors:
+            torch.set_rng_state(tensors[f"random/cpu{rank}"])
+        if self.world.device.type == "cuda" and f"random/cuda{rank}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"random/cuda{rank}"], self.world.device)
+        self.step = checkpoint.step
+        self.losses.restore(checkpoint.losses)
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _load(module: nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+    found = _under(prefix, tensors)
+    expected = module.state_dict()
+    differing = sorted(
+        name
+        for name in expected.keys() | found.keys()
+        if name not in expected or name not in found or expected[name].shape != found[name].shape
+    )
+    if differing:
+        raise CheckpointError(
+            f"A checkpoint must fit the networks, but {len(differing)} of its tensors under "
+            f"{prefix!r} are missing, unknown or of another shape (first: {differing[0]!r}). "
+            "Go on with the code and settings that wrote it."
+        )
+    module.load_state_dict(found)
