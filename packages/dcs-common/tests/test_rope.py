@@ -179,6 +179,14 @@ def test_tokens_keep_their_precision(dtype: torch.dtype) -> None:
     assert (turned - plain_rotation(x, rotation)).abs().max() < 0.05
 
 
+def test_the_tokens_that_are_rotated_stay_as_they_were() -> None:
+    rotation = GroupedRope(22, SMALL)(randn(5, 4).abs(), randn(1))
+    x = randn(2, 5, 3, 22)
+    before = x.clone()
+    assert not torch.equal(rotate(x, rotation), before)
+    assert torch.equal(x, before)
+
+
 def test_gradients_of_both_orders_are_right() -> None:
     rotation = GroupedRope(6, SMALL)(randn(2, 4).abs(), randn(1))
     x = randn(2, 2, 6).requires_grad_()

@@ -87,18 +87,16 @@ class Rotation:
 
 
 class _Rotate(torch.autograd.Function):
-    """Rotate channel pairs (c, c + head_dim / 2) in one buffer; its gradient rotates back."""
+    """Rotate channel pairs (c, c + head_dim / 2) in one buffer; its gradient rotates back.
+
+    Passes run over whole heads: half a head is too short a run for the processor's vectors.
+    """
 
     @staticmethod
     def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        first, second = x.chunk(2, dim=-1)
-        out = torch.empty_like(x, memory_format=torch.contiguous_format)
-        low, high = out.chunk(2, dim=-1)
-        torch.mul(first, cos, out=low)
-        low.addcmul_(second, sin, value=-1)
-        torch.mul(second, cos, out=high)
-        high.addcmul_(first, sin)
-        return out
+        partner = x.roll(x.shape[-1] // 2, -1)
+        out = partner.mul_(torch.cat([-sin, sin], dim=-1))
+        return out.addcmul_(x, torch.cat([cos, cos], dim=-1))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
