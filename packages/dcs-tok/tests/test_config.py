@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from dcs_tok import PRESETS, DCSTok, DCSTokConfig, dcs_tok_b, dcs_tok_nano
-from dcs_tok.config import CanonicalConfig, PatchNetworkConfig
+from dcs_tok.config import (
+    CanonicalConfig,
+    CanonicalNetworkConfig,
+    PatchNetworkConfig,
+    dcs_tok_nano_transformer,
+)
 
 from .errors import error
 from .tiny_models import paper
+
+NETWORK_SIZES = ("width", "blocks", "patch_width", "patch_blocks")
 
 
 def _on_meta(config: DCSTokConfig) -> DCSTok:
@@ -70,7 +77,54 @@ def test_presets_go_by_their_names() -> None:
     assert {name: preset() for name, preset in PRESETS.items()} == {
         "dcs-tok-b": dcs_tok_b(),
         "dcs-tok-nano": dcs_tok_nano(),
+        "dcs-tok-nano-transformer": dcs_tok_nano_transformer(),
     }
+
+
+def test_the_nano_presets_differ_in_what_stands_beside_the_linear_path() -> None:
+    network, transformer = _on_meta(dcs_tok_nano()), _on_meta(dcs_tok_nano_transformer())
+    assert network.encoder is network.patchifier is None
+    assert transformer.encoder_networks is transformer.decoder_networks is None
+    assert _parameters(transformer) <= 4.1e6
+
+
+@pytest.mark.parametrize("given", [1, 3])
+@pytest.mark.parametrize("linear", [True, False])
+def test_transformers_come_together_or_not_at_all(given: int, linear: bool) -> None:
+    config = dcs_tok_nano_transformer()
+    names = ("patchifier", "depatchifier", "encoder", "decoder")
+    message = (
+        "`patchifier`, `depatchifier`, `encoder` and `decoder` must all be given, or all be None "
+        f"beside a linear path, but {given} are given {'with' if linear else 'without'} a linear "
+        "path."
+    )
+    canonical = replace(config.canonical, linear_path=linear)
+    with error(message):
+        replace(config, canonical=canonical, **dict.fromkeys(names[given:]))
+
+
+def test_networks_need_the_linear_path() -> None:
+    with error(
+        "`linear_path` must be True beside networks over the canonical picture, but is False. "
+        "They add to the linear code."
+    ):
+        replace(dcs_tok_nano().canonical, linear_path=False)
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 1, 1), (3, -1, 1, 1), (3, 1, -1, 1), (3, 1, 1, -1)])
+def test_sizes_of_canonical_networks(sizes: tuple[int, int, int, int]) -> None:
+    with error(
+        "`width` must be at least 1 and the other sizes at least 0, but `width`, `blocks`, "
+        f"`patch_width` and `patch_blocks` are {sizes}."
+    ):
+        CanonicalNetworkConfig(**dict(zip(NETWORK_SIZES, sizes, strict=True)))
+
+
+def test_patch_blocks_need_a_width() -> None:
+    with error(
+        "`patch_width` must be at least 1 for 2 patch blocks, but is 0. Give a width or no blocks."
+    ):
+        CanonicalNetworkConfig(width=3, blocks=1, patch_blocks=2)
 
 
 def test_configs_are_frozen() -> None:

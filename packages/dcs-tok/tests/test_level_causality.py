@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dcs_common.positions import pixel_coordinates
 from dcs_common.token_layout import TokenLayout
 
-from .tiny_models import CHANNELS, LEVELS, NAMES, model, random_levels, random_pixels
+from .tiny_models import CHANNELS, LEVELS, TRANSFORMERS, model, random_levels, random_pixels
 
 COORDINATES = pixel_coordinates((Fraction(1, 2), Fraction(1)), 3, 5)
 PATCHES = 7
@@ -26,7 +26,7 @@ def _perturb(tensor: Tensor, *where: object) -> Tensor:
 
 
 @pytest.mark.parametrize("level", range(LEVELS))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_patchifier_levels_ignore_the_latent_tokens_above_them(name: str, level: int) -> None:
     patchifier = model(name).patchifier
     pixels = random_pixels(PATCHES, len(COORDINATES), patchifier.pixels_in.in_features)
@@ -40,7 +40,7 @@ def test_patchifier_levels_ignore_the_latent_tokens_above_them(name: str, level:
 
 @pytest.mark.parametrize("segment", range(3))
 @pytest.mark.parametrize("level", range(LEVELS))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_trunk_tokens_see_the_box_of_lower_levels_and_earlier_segments(
     part: str, name: str, level: int, segment: int
@@ -75,7 +75,7 @@ def _inner_latents(depatchifier: nn.Module, latents: Tensor) -> list[Tensor]:
     return [tokens[:, len(COORDINATES) :] for tokens in seen]
 
 
-DEEP = [name for name in NAMES if len(model(name).depatchifier.blocks) > 1]
+DEEP = [name for name in TRANSFORMERS if len(model(name).depatchifier.blocks) > 1]
 
 
 @pytest.mark.parametrize("level", range(LEVELS))
@@ -104,7 +104,7 @@ def test_depatchifier_latents_ignore_pixel_tokens(name: str) -> None:
 
 
 @pytest.mark.parametrize("level", range(LEVELS))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_depatchifier_pixels_see_every_level_of_their_own_patch_only(name: str, level: int) -> None:
     depatchifier = model(name).depatchifier
     shared = depatchifier.prepare(COORDINATES)

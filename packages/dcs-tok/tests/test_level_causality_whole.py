@@ -14,7 +14,16 @@ from dcs_common import Latents
 from dcs_tok import DCSTok, dcs_tok_nano
 
 from .grids import changed, grid_of, over_pixels
-from .tiny_models import CHANNELS, LEVELS, NAMES, model, perturbed, random_levels, random_pixels
+from .tiny_models import (
+    CHANNELS,
+    LEVELS,
+    NAMES,
+    TRANSFORMERS,
+    model,
+    perturbed,
+    random_levels,
+    random_pixels,
+)
 
 SCALES = [(None, 1), (5, 6)]  # fps and frames: pictures, and clips of three segments
 SCALE_IDS = ["image", "clip"]
@@ -40,9 +49,13 @@ def _ragged_latents(tok: DCSTok, fps: int | None, frames: int) -> Latents:
 def _with_other_level(tok: DCSTok, level: int) -> DCSTok:
     """Return a copy whose weights that belong to one level of the encoding differ."""
     other = deepcopy(tok)
-    own = [other.patchifier.latent_tokens]
-    if other.encoder.level_embedding is not None:
+    own = []
+    if other.patchifier is not None:
+        own.append(other.patchifier.latent_tokens)
+    if other.encoder is not None and other.encoder.level_embedding is not None:
         own.append(other.encoder.level_embedding)
+    for network in (other.encoder_networks or {}).values():
+        own.append(network.tokens_out.weight.data.unflatten(0, (tok.config.num_levels, -1)))
     if other.linear_path is not None:
         own += [other.linear_path.still.encode_weight, other.linear_path.moving.encode_weight]
     with torch.no_grad():
@@ -61,7 +74,11 @@ def test_encode_keeps_lower_levels_when_a_higher_one_changes(
     before = tok.encode(pixels, fps=fps).tokens
     after = _with_other_level(tok, level).encode(pixels, fps=fps).tokens
     assert torch.equal(after[..., :level, :], before[..., :level, :])
-    assert (after[..., level:, :] != before[..., level:, :]).any(dim=-1).all()
+    # Networks encode each level from the pixels alone; in a trunk, higher levels see lower ones.
+    above = slice(level, None if name in TRANSFORMERS else level + 1)
+    assert (after[..., above, :] != before[..., above, :]).any(dim=-1).all()
+    if name not in TRANSFORMERS:
+        assert torch.equal(after[..., level + 1 :, :], before[..., level + 1 :, :])
 
 
 @pytest.mark.parametrize(("fps", "frames"), SCALES, ids=SCALE_IDS)
@@ -95,7 +112,7 @@ def test_tokens_that_a_level_map_drops_have_no_effect(
     assert torch.equal(tok.decode(other), tok.decode(latents))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_encode_gradients_reach_own_and_lower_latent_tokens_only(name: str) -> None:
     tok = model(name)
     _, latents = tok(_pixels(None, 1))
@@ -125,7 +142,14 @@ def test_decode_gradients_reach_what_a_patch_may_see_and_all_of_it(
         reached = (gradient != 0).any(dim=-1)
         last_segment = (latents.levels == count).any(dim=3).any(dim=2)  # b t
         sees = last_segment.flip(1).cummax(dim=1).values.flip(1)[:, :, None, None, None]
-        assert torch.equal(reached, is_active & (torch.arange(LEVELS) < count) & sees)
+        may_reach = is_active & (torch.arange(LEVELS) < count) & sees
+        if name in TRANSFORMERS:
+            assert torch.equal(reached, may_reach)
+        else:  # networks look at neighbours within their segment
+            assert not reached[~may_reach].any()
+            own = is_active & (latents.levels == count).unsqueeze(-1)
+            assert reached[own].all()
+            assert reached.sum() > own.sum()
 
 
 def test_the_nano_preset_is_level_causal_end_to_end() -> None:
@@ -137,7 +161,7 @@ def test_the_nano_preset_is_level_causal_end_to_end() -> None:
     for level in range(1, n):
         after = _with_other_level(tok, level).encode(pixels, patches=3).tokens
         assert torch.equal(after[..., :level, :], before[..., :level, :])
-        assert (after[..., level:, :] != before[..., level:, :]).any(dim=-1).all()
+        assert (after[..., level, :] != before[..., level, :]).any(dim=-1).all()
     latents = _ragged_latents(tok, None, 1)
     levels = over_pixels(latents.levels, grid_of(tok, latents))
     for level in range(1, n):

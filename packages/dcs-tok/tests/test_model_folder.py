@@ -68,15 +68,17 @@ def test_a_double_precision_model_is_stored_as_it_is_and_loads_in_float32(tmp_pa
     )
 
 
-def test_the_fingerprint_names_the_encoding_half(tmp_path: Path) -> None:
-    tok = perturbed(CONFIGS["nano"](), torch.float32)
+@pytest.mark.parametrize("name", ["nano", "nano_transformer"])
+def test_the_fingerprint_names_the_encoding_half(name: str, tmp_path: Path) -> None:
+    tok = perturbed(CONFIGS[name](), torch.float32)
     first = _saved(tok, tmp_path / "first").fingerprint
     assert isinstance(first, str)
     assert len(first) == 16
     assert _saved(tok, tmp_path / "again").fingerprint == first
 
     codes = ("linear_path.still.", "linear_path.moving.")
-    decoding = ("decoder.", "depatchifier.", *(f"{code}decode_weight" for code in codes))
+    networks = ("decoder_networks.",) if name == "nano" else ("decoder.", "depatchifier.")
+    decoding = (*networks, *(f"{code}decode_weight" for code in codes))
     _fine_tune(tok, *decoding)
     tuned = _saved(tok, tmp_path / "tuned")
     assert tuned.fingerprint == first
@@ -87,7 +89,8 @@ def test_the_fingerprint_names_the_encoding_half(tmp_path: Path) -> None:
     assert differing == {name for name in reference if name.startswith(decoding)}
 
     own = [f"{code}{part}" for code in codes for part in ("encode_weight", "mean")]
-    for half in ("patchifier.", "encoder.", *own):
+    encoding = ("encoder_networks.",) if name == "nano" else ("patchifier.", "encoder.")
+    for half in (*encoding, *own):
         other = DCSTok.from_pretrained(tmp_path / "first")
         _fine_tune(other, half)
         assert _saved(other, tmp_path / half).fingerprint != first
@@ -126,7 +129,7 @@ def test_latents_and_models_without_a_fingerprint_decode(tmp_path: Path) -> None
 def test_a_tuned_decoder_reads_older_latents(tmp_path: Path) -> None:
     tok = _saved(perturbed(CONFIGS["nano"](), torch.float32), tmp_path / "first")
     latents = tok.encode(IMAGE)
-    _fine_tune(tok, "decoder.")
+    _fine_tune(tok, "decoder_networks.")
     tuned = _saved(tok, tmp_path / "tuned")
     assert not torch.equal(
         tuned.decode(latents), DCSTok.from_pretrained(tmp_path / "first").decode(latents)
@@ -167,8 +170,9 @@ def test_weights_of_another_config_are_refused(tmp_path: Path) -> None:
     weights: Tensor = (tmp_path / "other" / "model.safetensors").read_bytes()
     (tmp_path / "one" / "model.safetensors").write_bytes(weights)
     message = (
-        f"The weights must fit the config, but 7 tensors of {tmp_path / 'one'} are missing, "
-        "unknown or of another shape (first: 'decoder.level_embedding'). Save the model again."
+        f"The weights must fit the config, but 12 tensors of {tmp_path / 'one'} are missing, "
+        "unknown or of another shape (first: 'decoder_networks.moving.latents_in.weight'). "
+        "Save the model again."
     )
     with error(message):
         DCSTok.from_pretrained(tmp_path / "one")

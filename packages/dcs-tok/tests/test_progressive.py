@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dcs_common import Latents
 from dcs_tok import DCSTok, dcs_tok_nano
 
-from .tiny_models import LEVELS, NAMES, model, perturbed, random_levels, random_pixels
+from .tiny_models import LEVELS, NAMES, TRANSFORMERS, model, perturbed, random_levels, random_pixels
 
 CLOSE = {"rtol": 0, "atol": 1e-9}
 
@@ -114,7 +114,7 @@ class _Counter:
 
 
 @pytest.mark.parametrize("fps", [None, 5])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_previews_together_run_each_token_through_the_trunk_once(
     name: str, fps: int | None
 ) -> None:
@@ -128,6 +128,21 @@ def test_previews_together_run_each_token_through_the_trunk_once(
     assert trunk.rows == per_level
     # The depatchifier runs again, but only for patches that the new level changes.
     assert sum(patches.rows) == sum(per_level)
+
+
+@pytest.mark.parametrize("fps", [None, 5])
+def test_each_preview_runs_one_picture_of_each_sample_through_the_networks(
+    fps: int | None,
+) -> None:
+    tok = model("nano")
+    latents = _ragged(tok, fps)
+    networks = [_Counter(network) for network in tok.decoder_networks.values()]
+    list(tok.decode_progressive(latents))
+    reached = (latents.levels.flatten(2)[..., None] == torch.arange(1, LEVELS + 1)).any(dim=2)
+    reached |= (latents.levels.flatten(2)[..., None] > torch.arange(1, LEVELS + 1)).any(dim=2)
+    assert sum(sum(network.rows) for network in networks) == int(reached.sum())
+    for network in networks:
+        network.remove()
 
 
 def test_the_nano_preset_previews_what_it_decodes() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .grids import changed, grid_of, over_pixels
-from .tiny_models import LEVELS, NAMES, model, random_levels, random_pixels
+from .tiny_models import LEVELS, NAMES, TRANSFORMERS, model, random_levels, random_pixels
 
 FRAMES, FPS, SEGMENTS = 7, 5, 3
 SIZE = (7, 9)
@@ -57,7 +57,7 @@ def test_decoded_frames_ignore_the_tokens_of_later_segments(
     assert is_changed[is_later >= segment].any()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_gradients_flow_from_each_segment_to_all_frames_up_to_it(name: str) -> None:
     tok = model(name)
     clip = _clip().requires_grad_()

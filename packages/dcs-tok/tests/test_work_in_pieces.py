@@ -13,7 +13,15 @@ from dcs_common import Latents
 from dcs_tok import DCSTok
 from dcs_tok.patch_work import by_level_count, plan_work, restore_order
 
-from .tiny_models import CONFIGS, NAMES, model, perturbed, random_levels, random_pixels
+from .tiny_models import (
+    CONFIGS,
+    NAMES,
+    TRANSFORMERS,
+    model,
+    perturbed,
+    random_levels,
+    random_pixels,
+)
 
 CLOSE = {"rtol": 0, "atol": 1e-9}
 SCALES = [(None, (3, 3, 11, 13)), (5, (3, 3, 4, 5, 7))]
@@ -25,7 +33,7 @@ def _levels(tok: DCSTok, pixels: Tensor, fps: int | None) -> Tensor:
 
 
 @pytest.mark.parametrize(("fps", "shape"), SCALES, ids=SCALE_IDS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_one_patch_at_a_time_equals_all_at_once(
     name: str, fps: int | None, shape: tuple[int, ...]
 ) -> None:
@@ -49,6 +57,39 @@ def test_one_patch_at_a_time_equals_all_at_once(
     small, decoded, least = run(1)
     assert least == 1
     assert most > 1
+    torch.testing.assert_close(small.tokens, whole.tokens, **CLOSE)
+    for ours, theirs in zip(decoded, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("fps", "shape"), [(None, (2, 3, 61, 11)), (5, (2, 3, 4, 61, 11))], ids=SCALE_IDS
+)
+def test_networks_in_strips_of_a_row_equal_the_whole_picture(
+    fps: int | None, shape: tuple[int, ...]
+) -> None:
+    tok, pixels = perturbed(CONFIGS["nano"]()), random_pixels(*shape)
+    levels = _levels(tok, pixels, fps)
+    rows: list[int] = []
+    heights: list[tuple[int, int]] = []
+
+    def run(max_memory: int) -> tuple[Latents, list[Tensor]]:
+        tok.max_memory = max_memory
+        rows.clear()
+        latents = tok.encode(pixels, fps=fps, levels=levels)
+        decoded = [tok.decode(latents, size=(70, 12)), tok.reconstruct(latents)]
+        decoded += [step.pixels for step in tok.decode_progressive(latents)]
+        heights.append((min(rows), max(rows)))
+        return latents, decoded
+
+    for networks in (tok.encoder_networks, tok.decoder_networks):
+        for network in networks.values():
+            network.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].shape[1]))
+    whole, expected = run(2**40)
+    small, decoded = run(1)
+    reach = max(network.body.reach() for network in tok.decoder_networks.values())
+    assert heights[0] == (17, 17)
+    assert heights[1] == (reach + 1, 2 * reach + 1)
     torch.testing.assert_close(small.tokens, whole.tokens, **CLOSE)
     for ours, theirs in zip(decoded, expected, strict=True):
         torch.testing.assert_close(ours, theirs, **CLOSE)

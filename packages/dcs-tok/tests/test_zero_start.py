@@ -1,10 +1,10 @@
-"""Beside a linear path, the transformer starts as an exact zero that can learn."""
+"""Beside a linear path, transformers and networks start as an exact zero that can learn."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dcs_tok import DCSTok, DCSTokConfig, dcs_tok_nano
 from dcs_tok.canonical_patch import from_canonical, to_canonical
@@ -16,6 +16,7 @@ from .tiny_models import CONFIGS, fresh, random_levels, random_pixels
 SCALES = [(None, (2, 3, 13, 17)), (5, (2, 3, 6, 13, 17))]
 STARTS: dict[str, DCSTokConfig] = {
     "nano": CONFIGS["nano"](),
+    "nano_transformer": CONFIGS["nano_transformer"](),
     "beside_linear": CONFIGS["beside_linear"](),
     "dcs-tok-nano": replace(dcs_tok_nano(), patches_short_side=3, segments_per_second=2),
 }
@@ -23,6 +24,14 @@ STARTS: dict[str, DCSTokConfig] = {
 
 def _start(name: str) -> DCSTok:
     return fresh(STARTS[name]).double().eval()
+
+
+def _heads(tok: DCSTok) -> list[nn.Module]:
+    """The last layers of all that stands beside the linear path."""
+    if tok.encoder is not None:
+        return [tok.encoder.tokens_out, tok.depatchifier.pixels_out]
+    encoders, decoders = tok.encoder_networks.values(), tok.decoder_networks.values()
+    return [*(one.tokens_out for one in encoders), *(one.cells_out for one in decoders)]
 
 
 def _linear_path_alone(tok: DCSTok, pixels: Tensor, fps: int | None) -> tuple[Tensor, Tensor]:
@@ -52,13 +61,13 @@ def _linear_path_alone(tok: DCSTok, pixels: Tensor, fps: int | None) -> tuple[Te
 
 @pytest.mark.parametrize(("fps", "shape"), SCALES, ids=["image", "clip"])
 @pytest.mark.parametrize("name", STARTS)
-def test_the_transformer_contributes_exactly_zero(
+def test_what_stands_beside_it_contributes_exactly_zero(
     name: str, fps: int | None, shape: tuple[int, ...]
 ) -> None:
     tok, pixels = _start(name), random_pixels(*shape)
     outputs: list[Tensor] = []
-    for part in (tok.encoder, tok.depatchifier):
-        part.register_forward_hook(lambda _module, _inputs, out: outputs.append(out))
+    for head in _heads(tok):
+        head.register_forward_hook(lambda _module, _inputs, out: outputs.append(out))
     reconstruction, _ = tok(pixels, fps=fps, levels=3)
     assert reconstruction.std() > 1e-3
     assert len(outputs) >= 2
@@ -98,7 +107,7 @@ def test_the_zero_start_can_learn(name: str) -> None:
     grid = tok.encode(clip, fps=5, levels=1).grid
     levels = random_levels(2, *grid, high=tok.config.num_levels)
     levels[0, 0, 0, 0] = tok.config.num_levels
-    heads = [tok.encoder.tokens_out, tok.depatchifier.pixels_out]
+    heads = _heads(tok)
 
     def backward() -> None:
         tok.zero_grad()

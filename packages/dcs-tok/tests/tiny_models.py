@@ -12,7 +12,13 @@ from torch import Tensor
 
 from dcs_common.rope import RopeConfig
 from dcs_tok import DCSTok, DCSTokConfig, dcs_tok_b, dcs_tok_nano
-from dcs_tok.config import CanonicalConfig, PatchNetworkConfig, TrunkConfig
+from dcs_tok.config import (
+    CanonicalConfig,
+    CanonicalNetworkConfig,
+    PatchNetworkConfig,
+    TrunkConfig,
+    dcs_tok_nano_transformer,
+)
 
 LEVELS, CHANNELS, PATCHES, SEGMENTS_PER_SECOND = 5, 7, 3, 2
 ROPE = RopeConfig(spatial_steps=8, segment_horizon=4)
@@ -20,12 +26,17 @@ ROPE = RopeConfig(spatial_steps=8, segment_horizon=4)
 
 def _small(config: DCSTokConfig) -> DCSTokConfig:
     """Keep what kind of model it is; change sizes only."""
-    return replace(
+    config = replace(
         config,
         num_levels=LEVELS,
         latent_channels=CHANNELS,
         patches_short_side=PATCHES,
         segments_per_second=SEGMENTS_PER_SECOND,
+    )
+    if config.encoder is None:
+        return config
+    return replace(
+        config,
         patchifier=replace(config.patchifier, width=16, heads=2),
         depatchifier=replace(config.depatchifier, width=24, heads=3),
         encoder=replace(config.encoder, width=24, heads=2, blocks=2),
@@ -39,8 +50,22 @@ def paper() -> DCSTokConfig:
 
 
 def nano() -> DCSTokConfig:
-    """The nano preset's kind: cells of the canonical patch, linear path, Fourier features."""
+    """The nano preset's kind: the linear path and networks over the canonical picture."""
     small = _small(dcs_tok_nano())
+    canonical = replace(
+        small.canonical,
+        frames=3,
+        grid=4,
+        cell=2,
+        encoder=CanonicalNetworkConfig(width=5, blocks=1, patch_width=7, patch_blocks=1),
+        decoder=CanonicalNetworkConfig(width=6, blocks=1, patch_width=5, patch_blocks=1),
+    )
+    return replace(small, canonical=canonical)
+
+
+def nano_transformer() -> DCSTokConfig:
+    """Cells of the canonical patch in a transformer beside a linear path, Fourier features."""
+    small = _small(dcs_tok_nano_transformer())
     return replace(small, canonical=replace(small.canonical, frames=3, grid=4, cell=2))
 
 
@@ -67,7 +92,8 @@ def beside_linear() -> DCSTokConfig:
 
 def cells_alone() -> DCSTokConfig:
     """Cells of the canonical patch without a linear path."""
-    return replace(nano(), canonical=CanonicalConfig(frames=2, grid=6, cell=2, linear_path=False))
+    canonical = CanonicalConfig(frames=2, grid=6, cell=2, linear_path=False)
+    return replace(nano_transformer(), canonical=canonical)
 
 
 def _plain(network: PatchNetworkConfig, trunk: TrunkConfig) -> DCSTokConfig:
@@ -87,9 +113,10 @@ def _plain(network: PatchNetworkConfig, trunk: TrunkConfig) -> DCSTokConfig:
 
 CONFIGS: dict[str, Callable[[], DCSTokConfig]] = {
     function.__name__: function
-    for function in (paper, nano, own_pixels, beside_linear, cells_alone)
+    for function in (paper, nano, nano_transformer, own_pixels, beside_linear, cells_alone)
 }
 NAMES = sorted(CONFIGS)
+TRANSFORMERS = [name for name in NAMES if CONFIGS[name]().encoder is not None]
 
 
 def fresh(config: DCSTokConfig, seed: int = 0) -> DCSTok:

@@ -66,13 +66,25 @@ def temporal_matrices(times: tuple[Fraction, ...], frames: int) -> tuple[Tensor,
     return _hold_interpolation(list(times), canonical), read
 
 
+def full_precision(like: Tensor) -> torch.autocast:
+    """Switch autocast off: eight bits of mantissa are too few for pixels and for linear codes."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 def _resample(frames: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Apply (y, h) to the rows and (x, w) to the columns of (p, f, h, w, c)."""
-    if rows.shape[0] != rows.shape[1]:
-        frames = torch.einsum("pfhwc,yh->pfywc", frames, rows.to(frames))
-    if columns.shape[0] != columns.shape[1]:
-        frames = torch.einsum("pfhwc,xw->pfhxc", frames, columns.to(frames))
+    with full_precision(frames):
+        if rows.shape[0] != rows.shape[1]:
+            frames = torch.einsum("pfhwc,yh->pfywc", frames, rows.to(frames))
+        if columns.shape[0] != columns.shape[1]:
+            frames = torch.einsum("pfhwc,xw->pfhxc", frames, columns.to(frames))
     return frames
+
+
+def read_frames(frames: Tensor, weights: Tensor) -> Tensor:
+    """Apply temporal weights (t, f) to frames (p, f, h, w, c): (p, t, h, w, c)."""
+    with full_precision(frames):
+        return torch.einsum("pfhwc,tf->pthwc", frames, weights.to(frames))
 
 
 def to_canonical(patches: Tensor, times: tuple[Fraction, ...], frames: int, grid: int) -> Tensor:
@@ -84,8 +96,7 @@ def to_canonical(patches: Tensor, times: tuple[Fraction, ...], frames: int, grid
     f, h, w = patches.shape[1:4]
     patches = _resample(patches, spatial_matrices(h, grid)[0], spatial_matrices(w, grid)[0])
     if f > 1:
-        in_time = temporal_matrices(times, frames)[0].to(patches)
-        patches = torch.einsum("pfhwc,tf->pthwc", patches, in_time)
+        patches = read_frames(patches, temporal_matrices(times, frames)[0])
     return patches
 
 

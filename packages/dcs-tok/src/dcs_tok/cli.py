@@ -13,8 +13,10 @@ from dcs_common.atomic_file import check_folder_of
 from dcs_common.latents import Latents
 from dcs_common.pretrained import CONFIG_FILE
 from dcs_tok import clips, demo, klt, pictures
+from dcs_tok.data import packing
 from dcs_tok.progress import show_progress
 from dcs_tok.tokenizer import DCSTok
+from dcs_tok.training import command as training
 
 # PyTorch has an exception of its own for it on GPUs alone.
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
@@ -216,6 +218,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_demo)
 
+    command = commands.add_parser("train", help=training.run.__doc__)
+    training.add_arguments(command)
+    command.set_defaults(run=training.run)
+
+    command = commands.add_parser("pack", help=packing.run.__doc__)
+    packing.add_arguments(command)
+    command.set_defaults(run=packing.run)
+
     command = commands.add_parser("fit-linear", help=klt.run.__doc__)
     klt.add_arguments(command)
     command.set_defaults(run=_fit_linear)
@@ -226,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 2 for what the caller got wrong."""
     args = build_parser().parse_args(arguments)
     try:
-        print(args.run(args))
+        said = args.run(args)
+        if said:
+            print(said)
     except (ValueError, OSError) as error:
         print(f"dcs-tok: error: {error}", file=sys.stderr)
         return 2

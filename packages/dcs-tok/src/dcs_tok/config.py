@@ -50,26 +50,62 @@ class TrunkConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CanonicalNetworkConfig:
+    """A convolutional network over the canonical picture (:mod:`dcs_tok.canonical_network`).
+
+    Attributes:
+        width, blocks: channels and residual blocks at the resolution of cells.
+        patch_width, patch_blocks: the same at the resolution of patches, before them.
+    """
+
+    width: int
+    blocks: int
+    patch_width: int = 0
+    patch_blocks: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or min(self.blocks, self.patch_width, self.patch_blocks) < 0:
+            raise ValueError(
+                "`width` must be at least 1 and the other sizes at least 0, but `width`, `blocks`, "
+                "`patch_width` and `patch_blocks` are "
+                f"{(self.width, self.blocks, self.patch_width, self.patch_blocks)}."
+            )
+        if self.patch_blocks and not self.patch_width:
+            raise ValueError(
+                f"`patch_width` must be at least 1 for {self.patch_blocks} patch blocks, but is 0. "
+                "Give a width or no blocks."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CanonicalConfig:
     """The canonical patch (:mod:`dcs_tok.canonical_patch`).
 
     Attributes:
         frames, grid: F and g.
-        cell: pixel tokens hold ``cell x cell`` canonical pixels.
-        linear_path: carry the linear code of :mod:`dcs_tok.linear_path`; the transformer then
-            adds to it and starts as an exact zero.
+        cell: pixel tokens and the cells of the networks hold ``cell x cell`` canonical pixels.
+        linear_path: carry the linear code of :mod:`dcs_tok.linear_path`; transformer and networks
+            then add to it and start as an exact zero.
+        encoder, decoder: networks over the canonical picture; they need the linear path.
     """
 
     frames: int
     grid: int
     cell: int = 1
     linear_path: bool = True
+    encoder: CanonicalNetworkConfig | None = None
+    decoder: CanonicalNetworkConfig | None = None
 
     def __post_init__(self) -> None:
         if min(self.frames, self.grid, self.cell) < 1 or self.grid % self.cell:
             raise ValueError(
                 "`grid` must be a multiple of `cell` and all sizes at least 1, but frames, grid "
                 f"and cell are {(self.frames, self.grid, self.cell)}."
+            )
+        if not self.linear_path and (self.encoder or self.decoder):
+            raise ValueError(
+                "`linear_path` must be True beside networks over the canonical picture, but is "
+                "False. They add to the linear code."
             )
 
 
@@ -82,7 +118,8 @@ class DCSTokConfig:
         latent_channels: channels d of a latent token.
         patches_short_side: k, the default number of patches along the short side.
         segments_per_second: k_t for clips.
-        patchifier, depatchifier, encoder, decoder: the four transformers.
+        patchifier, depatchifier, encoder, decoder: the four transformers (the paper), or None for
+            all four in a model that is the linear path and its networks alone.
         pixel_tokens: "source", one token for every pixel of the patch (the paper), or
             "canonical", tokens of the canonical patch, so that cost does not grow with pixels
             beyond the resampling.
@@ -94,10 +131,10 @@ class DCSTokConfig:
     latent_channels: int = 16
     patches_short_side: int = 16
     segments_per_second: int = 6
-    patchifier: PatchNetworkConfig
-    depatchifier: PatchNetworkConfig
-    encoder: TrunkConfig
-    decoder: TrunkConfig
+    patchifier: PatchNetworkConfig | None
+    depatchifier: PatchNetworkConfig | None
+    encoder: TrunkConfig | None
+    decoder: TrunkConfig | None
     pixel_tokens: PixelTokens = "source"
     canonical: CanonicalConfig | None = None
     patch_rope: RopeConfig
@@ -118,6 +155,15 @@ class DCSTokConfig:
                 "`canonical` must be given for canonical pixel tokens, but is None. "
                 "Add a CanonicalConfig or use pixel_tokens='source'."
             )
+        transformers = (self.patchifier, self.depatchifier, self.encoder, self.decoder)
+        present = sum(part is not None for part in transformers)
+        has_code = self.canonical is not None and self.canonical.linear_path
+        if present not in (0, 4) or (not present and not has_code):
+            raise ValueError(
+                "`patchifier`, `depatchifier`, `encoder` and `decoder` must all be given, or all "
+                f"be None beside a linear path, but {present} are given "
+                f"{'with' if has_code else 'without'} a linear path."
+            )
 
 
 def dcs_tok_b() -> DCSTokConfig:
@@ -136,7 +182,27 @@ def dcs_tok_b() -> DCSTokConfig:
 
 
 def dcs_tok_nano() -> DCSTokConfig:
-    """The small model that ships with weights: a linear path and about 4 million parameters."""
+    """The small model that ships with weights: a linear path and convolutional networks."""
+    return DCSTokConfig(
+        patchifier=None,
+        depatchifier=None,
+        encoder=None,
+        decoder=None,
+        pixel_tokens="canonical",
+        canonical=CanonicalConfig(
+            frames=4,
+            grid=16,
+            cell=4,
+            encoder=CanonicalNetworkConfig(width=32, blocks=2, patch_width=96, patch_blocks=2),
+            decoder=CanonicalNetworkConfig(width=48, blocks=4, patch_width=96, patch_blocks=2),
+        ),
+        patch_rope=RopeConfig(spatial_steps=4, segment_horizon=1, segment_step=0.25),
+        trunk_rope=RopeConfig(spatial_steps=64, segment_horizon=60),
+    )
+
+
+def dcs_tok_nano_transformer() -> DCSTokConfig:
+    """A linear path beside a small transformer of the paper's kind; ships without weights."""
     patch_network = PatchNetworkConfig(width=64, heads=2, blocks=2, fourier_features=3)
     return DCSTokConfig(
         patchifier=patch_network,
@@ -150,4 +216,8 @@ def dcs_tok_nano() -> DCSTokConfig:
     )
 
 
-PRESETS = {"dcs-tok-b": dcs_tok_b, "dcs-tok-nano": dcs_tok_nano}
+PRESETS = {
+    "dcs-tok-b": dcs_tok_b,
+    "dcs-tok-nano": dcs_tok_nano,
+    "dcs-tok-nano-transformer": dcs_tok_nano_transformer,
+}

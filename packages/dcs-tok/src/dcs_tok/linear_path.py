@@ -19,7 +19,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from dcs_tok.canonical_patch import temporal_matrices
+from dcs_tok.canonical_patch import full_precision, temporal_matrices
 
 
 class LinearCode(nn.Module):
@@ -50,25 +50,27 @@ class LinearCode(nn.Module):
     def encode(self, canonical: Tensor, levels: int) -> Tensor:
         """Encode canonical patches (p, F, g, g, 3) to latents (p, levels, d)."""
         weight = self.encode_weight[:levels]
-        bias = -torch.einsum("ndtyxc,tyxc->nd", weight, self.mean)
-        flat = rearrange(weight, "n d t y x c -> (n d) (t y x c)")
-        code = nn.functional.linear(canonical.flatten(1), flat, bias.flatten())
+        with full_precision(weight):
+            bias = -torch.einsum("ndtyxc,tyxc->nd", weight, self.mean)
+            flat = rearrange(weight, "n d t y x c -> (n d) (t y x c)")
+            code = nn.functional.linear(canonical.flatten(1), flat, bias.flatten())
         return code.view(-1, levels, weight.shape[1])
 
     def decode(self, latents: Tensor, times: tuple[Fraction, ...]) -> Tensor:
         """Decode latents (p, m, d) to canonical frames read at ``times``: (p, f, g, g, 3)."""
         levels = latents.shape[1]
-        read = temporal_matrices(times, self.frames)[1].to(latents)
         weight = rearrange(self.decode_weight[:levels], "n d t y x c -> t (n d) (y x c)")
         mean = self.mean.flatten(1)
+        read = temporal_matrices(times, self.frames)[1].to(mean)
+        code = latents.flatten(1).to(mean)
         late = len(times) > self.frames  # cheaper to interpolate pictures than weights
-        if not late:
-            weight = torch.einsum("ft,tkj->fkj", read, weight)
-            mean = read @ mean
-        code = latents.flatten(1)
-        frames = torch.einsum("pk,fkj->pfj", code, weight) + mean
-        if late:
-            frames = torch.einsum("ptj,ft->pfj", frames, read)
+        with full_precision(mean):
+            if not late:
+                weight = torch.einsum("ft,tkj->fkj", read, weight)
+                mean = read @ mean
+            frames = torch.einsum("pk,fkj->pfj", code, weight) + mean
+            if late:
+                frames = torch.einsum("ptj,ft->pfj", frames, read)
         return frames.view(len(code), len(times), self.grid, self.grid, 3)
 
 

@@ -1,20 +1,24 @@
-"""Patchifier, depatchifier and linear path over all patches of a batch, piece by piece.
+"""Patchifier, depatchifier and canonical code over all patches of a batch, piece by piece.
 
-Patches of one shape are cut out of the pixels in parts that memory can hold, and go through the
-networks in pieces that share their level count (:mod:`dcs_tok.patch_work`).
+Segment after segment, patches of one shape are cut out of the pixels in parts that memory can hold.
+They go through the patch networks in pieces that share their level count
+(:mod:`dcs_tok.patch_work`), and through the canonical code as one picture
+(:mod:`dcs_tok.canonical_stage`).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from dcs_common.geometry import PatchGrid, PatchGroup
-from dcs_tok.canonical_patch import to_canonical
+from dcs_common.recompute import call
+from dcs_tok.canonical_patch import read_frames, temporal_matrices, to_canonical
+from dcs_tok.canonical_stage import CanonicalStage
 from dcs_tok.config import DCSTokConfig
 from dcs_tok.depatchifier import Depatchifier, PixelQueries
-from dcs_tok.linear_path import LinearPath
 from dcs_tok.patch_work import WorkPlan, by_level_count, plan_work, restore_order
 from dcs_tok.patchifier import Patchifier
 from dcs_tok.pixel_tokens import PixelTokens
@@ -27,17 +31,23 @@ class PatchStage:
     """The per-patch half of a tokenizer, for one call.
 
     Attributes:
-        config, patchifier, depatchifier, linear_path: the tokenizer's.
+        config, patchifier, depatchifier: the tokenizer's.
+        still, moving: its canonical code, if it has one.
+        like: a tensor of the model's type and place.
         max_memory: bytes for what is alive at once.
+        recompute: keep only the inputs of patch networks for the backward pass.
         on_progress: called with (patches just done, patches in all).
         shared: pixel queries by patch shape, kept between previews.
     """
 
     config: DCSTokConfig
-    patchifier: Patchifier
-    depatchifier: Depatchifier
-    linear_path: LinearPath | None
+    patchifier: Patchifier | None
+    depatchifier: Depatchifier | None
+    still: CanonicalStage | None
+    moving: CanonicalStage | None
+    like: Tensor
     max_memory: int
+    recompute: bool = False
     on_progress: Progress | None = None
     shared: dict[PatchGroup, PixelQueries] = field(default_factory=dict)
 
@@ -46,8 +56,8 @@ class PatchStage:
 
     def encode(
         self, clip: Tensor, grid: PatchGrid, level_map: Tensor, num_levels: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return tokens (b, t, h, w, n, width) and the linear path's code (..., d), or None.
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return tokens (b, t, h, w, n, width) and the canonical code (..., d), each or None.
 
         Args:
             clip: (b, 3, T, H, W).
@@ -56,39 +66,92 @@ class PatchStage:
             num_levels: n of the result; tokens above a patch's count are zero.
         """
         counts = level_map.flatten()
-        where, tokens, linear = [], [], []
-        for group in grid.groups:
-            plan = self._plan(group, self.config.patchifier.width)
-            coordinates = self.pixel_tokens.encoding_coordinates(group)
-            for part in group.split(max(1, plan.patches_in_memory // len(clip))):
+        where: list[Tensor] = []
+        tokens: list[Tensor] = []
+        codes: list[Tensor] = []
+        for parts in self._parts_of_segments(grid, len(clip)):
+            picture: list[tuple[Tensor, Tensor]] = []
+            for part in parts:
                 index = self._batch_index(grid, part, len(clip))
-                patches = grid.take(clip, part).flatten(0, 1).to(self.patchifier.latent_tokens)
-                for count, piece in by_level_count(counts[index], plan.patches_at_once):
-                    some = patches
-                    if len(piece) < len(patches):
-                        some = patches.index_select(0, piece.to(patches.device))
-                    canonical = self._to_canonical(some, part)
-                    inputs = self.pixel_tokens.embeddable(some, canonical)
-                    tokens.append(self.patchifier(inputs, coordinates, count).flatten(0, 1))
-                    if self.linear_path is not None and canonical is not None:
-                        linear.append(self.linear_path.encode(canonical, count).flatten(0, 1))
-                    row = index[piece][:, None] * num_levels + torch.arange(count)
-                    where.append(row.flatten())
-                    self._report(len(piece), len(counts))
-        rows = torch.cat(where).to(clip.device)
+                patches = grid.take(clip, part).flatten(0, 1).to(self.like)
+                canonical = self._to_canonical(patches, part)
+                if self.still is not None and canonical is not None:
+                    picture.append((index, canonical))
+                if self.patchifier is not None:
+                    self._patchify(
+                        patches, canonical, part, counts, index, num_levels, where, tokens
+                    )
+                self._report(len(index), len(counts))
+            if picture:
+                codes.append(self._encode_picture(picture, grid, num_levels))
+        code = None
+        if codes:
+            code = torch.stack(codes, dim=1)
+            active = torch.arange(num_levels) < level_map.unsqueeze(-1)
+            code = code * active.unsqueeze(-1).to(code)
+        if not tokens:
+            return None, code
+        rows, joined = torch.cat(where).to(clip.device), torch.cat(tokens)
+        empty = joined.new_zeros(len(counts) * num_levels, joined.shape[1])
+        placed = empty.index_copy(0, rows, joined)
+        return placed.view(*level_map.shape, num_levels, -1), code
 
-        def place(values: list[Tensor]) -> Tensor:
-            joined = torch.cat(values)
-            empty = joined.new_zeros(len(counts) * num_levels, joined.shape[1])
-            return empty.index_copy(0, rows, joined).view(*level_map.shape, num_levels, -1)
-
-        return place(tokens), place(linear) if linear else None
+    def _patchify(
+        self,
+        patches: Tensor,
+        canonical: Tensor | None,
+        part: PatchGroup,
+        counts: Tensor,
+        index: Tensor,
+        num_levels: int,
+        where: list[Tensor],
+        tokens: list[Tensor],
+    ) -> None:
+        """Append the rows and values of a part's tokens."""
+        assert self.patchifier is not None, "only called for models with a patchifier"
+        coordinates = self.pixel_tokens.encoding_coordinates(part)
+        at_once = self._plan(part).patches_at_once
+        for count, piece in by_level_count(counts[index], at_once):
+            chosen = piece.to(patches.device)
+            some = patches if len(piece) == len(patches) else patches.index_select(0, chosen)
+            if canonical is not None:
+                cells = canonical.index_select(0, chosen)
+                inputs = self.pixel_tokens.embeddable(some, cells)
+            else:
+                inputs = self.pixel_tokens.embeddable(some, None)
+            out = call(self.patchifier, inputs, coordinates, count, recompute=self.recompute)
+            tokens.append(out.flatten(0, 1))
+            where.append((index[piece][:, None] * num_levels + torch.arange(count)).flatten())
 
     def _to_canonical(self, patches: Tensor, group: PatchGroup) -> Tensor | None:
         canonical = self.config.canonical
         if canonical is None:
             return None
         return to_canonical(patches, group.times, canonical.frames, canonical.grid)
+
+    def _encode_picture(
+        self, pieces: list[tuple[Tensor, Tensor]], grid: PatchGrid, num_levels: int
+    ) -> Tensor:
+        """Encode one segment's canonical patches, given with their batch indices."""
+        _, rows, columns = grid.shape
+        order = torch.cat([index for index, _ in pieces]).argsort()
+        values = torch.cat([value for _, value in pieces])
+        values = values.index_select(0, order.to(values.device))
+        stage = self.still if values.shape[1] == 1 else self.moving
+        assert stage is not None, "pictures are only gathered for models with a canonical code"
+        picture = values.view(-1, rows, columns, *values.shape[1:])
+        return stage.encode(picture, num_levels)
+
+    def _parts_of_segments(self, grid: PatchGrid, batch: int) -> Iterator[list[PatchGroup]]:
+        """Yield, for each segment with frames, parts of the grid that memory can hold."""
+        parts = [
+            part
+            for group in grid.groups
+            for part in group.split(max(1, self._plan(group).patches_in_memory // batch))
+        ]
+        parts.sort(key=lambda part: part.segments[0])
+        for _, members in groupby(parts, key=lambda part: part.segments[0]):
+            yield list(members)
 
     @staticmethod
     def _batch_index(grid: PatchGrid, group: PatchGroup, batch: int) -> Tensor:
@@ -97,23 +160,23 @@ class PatchStage:
         first = torch.arange(batch)[:, None] * (segments * rows * columns)
         return (first + grid.patch_index(group)).flatten()
 
-    def _plan(self, group: PatchGroup, width: int) -> WorkPlan:
+    def _plan(self, group: PatchGroup) -> WorkPlan:
         tokens = group.pixels_per_patch
         if self.config.pixel_tokens == "canonical":
             tokens = len(self.pixel_tokens.encoding_coordinates(group))
-        weight = self.patchifier.latent_tokens
+        networks = (self.config.patchifier, self.config.depatchifier)
         return plan_work(
             tokens + self.config.num_levels,
-            width,
+            max((network.width for network in networks if network is not None), default=1),
             3 * group.pixels_per_patch,
-            weight.element_size(),
+            self.like.element_size(),
             self.max_memory,
-            on_cpu=weight.device.type == "cpu",
+            on_cpu=self.like.device.type == "cpu",
         )
 
     def decode(
         self,
-        tokens: Tensor,
+        tokens: Tensor | None,
         codes: Tensor,
         grid: PatchGrid,
         level_map: Tensor,
@@ -124,8 +187,8 @@ class PatchStage:
         """Yield parts of the grid with their patches (b * patches, f, h, w, 3), not clamped.
 
         Args:
-            tokens: (b, t, h, w, n, width) from the decoder trunk.
-            codes: (b, t, h, w, n, d), the latents, for the linear path.
+            tokens: (b, t, h, w, n, width) from the decoder trunk, or None without one.
+            codes: (b, t, h, w, n, d), the latents, for the canonical code.
             grid: over the pixels that are asked for.
             level_map: (b, t, h, w) on the CPU.
             is_still: of each segment, whether the source had one frame there.
@@ -135,39 +198,67 @@ class PatchStage:
         """
         batch = len(level_map)
         counts = level_map.flatten()
-        by_patch, codes = tokens.flatten(0, 3), codes.flatten(0, 3)
-        for group in grid.groups:
-            if group not in self.shared:
-                coordinates = self.pixel_tokens.decoding_coordinates(group)
-                self.shared[group] = self.depatchifier.prepare(coordinates)
-            plan = self._plan(group, self.config.depatchifier.width)
-            for part in group.split(max(1, plan.patches_in_memory // batch)):
+        if level is not None:
+            counts = counts.clamp(max=level)
+        by_patch = None if tokens is None else tokens.flatten(0, 3)
+        for parts in self._parts_of_segments(grid, batch):
+            segment = parts[0].segments[0]
+            shown = counts.view_as(level_map)[:, segment]
+            if level is not None and not bool((shown == level).any()):
+                continue
+            frames = self._decode_picture(codes[:, segment], shown, is_still[segment], level)
+            for part in parts:
                 index = self._batch_index(grid, part, batch)
-                part_counts = counts[index]
                 finished = None
                 if level is not None:
-                    done = part_counts < level
+                    done = counts[index] < level
                     if bool(done.all()):
                         continue
                     if bool(done.any()):
                         assert current is not None, "progressive work brings its pixels"
                         finished = grid.take(current, part).flatten(0, 1)
-                    part_counts = part_counts.clamp(max=level)
                 pieces = []
-                for count, piece in by_level_count(part_counts, plan.patches_at_once):
+                for count, piece in by_level_count(counts[index], self._plan(part).patches_at_once):
                     if finished is not None and level is not None and count < level:
                         pieces.append((piece, finished[piece.to(finished.device)]))
                         continue
-                    rows = index[piece].to(tokens.device)
-                    outputs = self.depatchifier(by_patch[rows, :count], self.shared[group])
-                    linear = None
-                    if self.linear_path is not None:
-                        linear = self.linear_path.decode(
-                            codes[rows, :count], part.times, is_still[part.segments[0]]
-                        )
+                    rows = index[piece].to(codes.device)
+                    outputs = None
+                    if by_patch is not None and self.depatchifier is not None:
+                        latents, shared = by_patch[rows, :count], self._queries(part)
+                        outputs = call(self.depatchifier, latents, shared, recompute=self.recompute)
+                    linear = self._read_picture(frames, part, grid, index[piece])
                     pieces.append((piece, self.pixel_tokens.read(outputs, linear, part)))
                     self._report(len(piece), len(counts))
                 yield part, restore_order(pieces)
+
+    def _queries(self, part: PatchGroup) -> PixelQueries:
+        shape = PatchGroup((0,), (0,), (0,), part.height, part.width, part.times)
+        if shape not in self.shared:
+            assert self.depatchifier is not None, "only called for models with a depatchifier"
+            coordinates = self.pixel_tokens.decoding_coordinates(part)
+            self.shared[shape] = self.depatchifier.prepare(coordinates)
+        return self.shared[shape]
+
+    def _decode_picture(
+        self, codes: Tensor, level_map: Tensor, is_still: bool, level: int | None
+    ) -> Tensor | None:
+        """Decode one segment's canonical picture (b, h, w, F, g, g, 3)."""
+        stage = self.still if is_still else self.moving
+        return None if stage is None else stage.decode(codes, level_map, level)
+
+    @staticmethod
+    def _read_picture(
+        frames: Tensor | None, part: PatchGroup, grid: PatchGrid, index: Tensor
+    ) -> Tensor | None:
+        """Read canonical frames of patches, given by their batch index, at a part's times."""
+        if frames is None:
+            return None
+        segments, rows, columns = grid.shape
+        sample = index.div(segments * rows * columns, rounding_mode="floor")
+        place = sample * (rows * columns) + index % (rows * columns)
+        chosen = frames.flatten(0, 2).index_select(0, place.to(frames.device))
+        return read_frames(chosen, temporal_matrices(part.times, chosen.shape[1])[1])
 
     def _report(self, done: int, total: int) -> None:
         if self.on_progress is not None:

@@ -6,13 +6,12 @@ canonical patch, so that their number does not depend on the scale.
 
 from fractions import Fraction
 
-import torch
 from einops import rearrange
 from torch import Tensor
 
 from dcs_common.geometry import PatchGroup
 from dcs_common.positions import pixel_coordinates
-from dcs_tok.canonical_patch import from_canonical, temporal_matrices
+from dcs_tok.canonical_patch import from_canonical, read_frames, temporal_matrices
 from dcs_tok.config import CanonicalConfig, DCSTokConfig
 
 Times = tuple[Fraction, ...]
@@ -68,15 +67,19 @@ class PixelTokens:
         )
         return tokens * 2 - 1
 
-    def read(self, outputs: Tensor, linear: Tensor | None, group: PatchGroup) -> Tensor:
+    def read(self, outputs: Tensor | None, linear: Tensor | None, group: PatchGroup) -> Tensor:
         """Return patches (p, f, h, w, 3) from the depatchifier's outputs (p, P, c).
 
         Args:
-            outputs: token values; around 0 without a linear path, a correction beside one.
-            linear: (p, f', g, g, 3), the linear path's canonical frames, or None.
+            outputs: token values; around 0 without a canonical code, a correction beside one. None
+                for a model without a depatchifier.
+            linear: (p, f, g, g, 3), the canonical code's frames, or None.
             group: the patches' shape.
         """
         height, width = group.height, group.width
+        if outputs is None:
+            assert linear is not None, "a tokenizer has a transformer or a canonical code"
+            return from_canonical(linear, height, width)
         if linear is None:
             outputs = outputs * 0.5 + 0.5
         if self.from_source:
@@ -92,8 +95,7 @@ class PixelTokens:
             b=cell,
         )
         if len(group.times) > self.canonical.frames:
-            weights = temporal_matrices(group.times, self.canonical.frames)[1].to(frames)
-            frames = torch.einsum("ptyxc,ft->pfyxc", frames, weights)
+            frames = read_frames(frames, temporal_matrices(group.times, self.canonical.frames)[1])
         if linear is not None:
             frames = frames + linear
         return from_canonical(frames, height, width)

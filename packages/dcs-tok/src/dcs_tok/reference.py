@@ -5,6 +5,8 @@ dropped tokens, no shared pixel queries, no pieces. Tests hold the tokenizer aga
 benchmarks measure against it. Differentiable; needs memory for all patches at once.
 """
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from dcs_common.attention_reference import additive, lca_mask, lpa_mask, masked_
 from dcs_common.geometry import PatchGrid, PatchGroup
 from dcs_common.positions import latent_coordinates, level_coordinates
 from dcs_common.rope import rotate
-from dcs_tok.canonical_patch import to_canonical
+from dcs_tok.canonical_patch import read_frames, temporal_matrices, to_canonical
 from dcs_tok.depatchifier import Depatchifier
 from dcs_tok.patchifier import Patchifier
 from dcs_tok.tokenizer import DCSTok
@@ -63,33 +65,75 @@ def _dilution(network: Patchifier | Depatchifier, mask: Tensor, count: int, rows
     return mask + bias
 
 
+def _encode_canonical(tok: DCSTok, picture: Tensor, n: int) -> Tensor:
+    """Encode one segment's canonical picture (b, h, w, F, g, g, 3) with all levels at once."""
+    kind = "still" if picture.shape[3] == 1 else "moving"
+    assert tok.linear_path is not None, "only called for models with a canonical code"
+    code = tok.linear_path.encode(picture.flatten(0, 2), n).unflatten(0, picture.shape[:3])
+    return code if tok.encoder_networks is None else code + tok.encoder_networks[kind](picture)
+
+
+def _decode_canonical(tok: DCSTok, codes: Tensor, level_map: Tensor, is_still: bool) -> Tensor:
+    """Decode one segment's canonical picture: one pass for every patch, which alone is kept."""
+    path, kind = tok.linear_path, "still" if is_still else "moving"
+    assert path is not None, "only called for models with a canonical code"
+    frames = 1 if is_still else path.moving.frames
+    times = tuple(Fraction(i + 1, frames) for i in range(frames))
+    samples = []
+    for codes_of_sample, levels in zip(codes, level_map, strict=True):
+        patches: list[Tensor] = []
+        for count in levels.flatten().tolist():
+            held = levels.clamp(max=count)
+            shown = torch.arange(codes.shape[3]) < held.unsqueeze(-1)
+            latents = codes_of_sample * shown.unsqueeze(-1)
+            linear = path.decode(latents.flatten(0, 1), times, is_still)
+            picture = linear.unflatten(0, levels.shape)
+            if tok.decoder_networks is not None:
+                added = tok.decoder_networks[kind](picture[None], latents[None], held[None])
+                picture = picture + added[0]
+            patches.append(picture.flatten(0, 1)[len(patches)])
+        samples.append(torch.stack(patches))
+    return torch.stack(samples)
+
+
 def encode(tok: DCSTok, clip: Tensor, grid: PatchGrid, level_map: Tensor) -> Tensor:
     """Return tokens (b, t, h, w, n, d) of clips (b, 3, T, H, W); inactive ones are zero."""
     n, b = tok.config.num_levels, len(clip)
     network, canonical_config = tok.patchifier, tok.config.canonical
-    tokens = clip.new_zeros(b, level_map[0].numel(), n, tok.config.patchifier.width)
-    linear = clip.new_zeros(b, level_map[0].numel(), n, tok.config.latent_channels)
+    tokens = clip.new_zeros(b, level_map[0].numel(), n, network.config.width if network else 1)
+    canonical: dict[int, Tensor] = {}
     for group in grid.groups:
         patches = grid.take(clip, group).flatten(0, 1)
-        canonical = None
+        index = grid.patch_index(group)
+        cells = None
         if canonical_config is not None:
-            canonical = to_canonical(
+            cells = to_canonical(
                 patches, group.times, canonical_config.frames, canonical_config.grid
             )
-        inputs = tok.pixel_tokens.embeddable(patches, canonical)
+            by_patch = cells.unflatten(0, (b, -1))
+            canonical.update({int(p): by_patch[:, i] for i, p in enumerate(index)})
+        if network is None:
+            continue
+        inputs = tok.pixel_tokens.embeddable(patches, cells)
         coordinates = tok.pixel_tokens.encoding_coordinates(group)
         count = inputs.shape[1]
-        mask = additive(pla_mask(count, n, tok.config.patchifier.pixel_attention), clip)
+        mask = additive(pla_mask(count, n, network.config.pixel_attention), clip)
         mask = _dilution(network, mask, count, slice(count, None))
         x = _patch_blocks(network, network.embed(inputs, coordinates, n), coordinates, mask)
-        index = grid.patch_index(group)
         tokens = tokens.index_copy(1, index, x[:, count:].unflatten(0, (b, -1)))
-        if tok.linear_path is not None and canonical is not None:
-            code = tok.linear_path.encode(canonical, n).unflatten(0, (b, -1))
-            linear = linear.index_copy(1, index, code)
-    shape = (b, *grid.shape, n, -1)
     is_active = (torch.arange(n) < level_map.unsqueeze(-1)).unsqueeze(-1)
-    return _trunk(tok.encoder, tokens.view(shape), level_map) + linear.view(shape) * is_active
+    code = clip.new_zeros(*is_active.shape[:-1], tok.config.latent_channels)
+    if network is not None and tok.encoder is not None:
+        code = code + _trunk(tok.encoder, tokens.view(b, *grid.shape, n, -1), level_map)
+    if tok.linear_path is not None:
+        segments = []
+        size = grid.rows * grid.columns
+        for segment in range(len(grid.spans)):
+            picture = torch.stack([canonical[segment * size + p] for p in range(size)], dim=1)
+            picture = picture.unflatten(1, (grid.rows, grid.columns))
+            segments.append(_encode_canonical(tok, picture, n))
+        code = code + torch.stack(segments, dim=1) * is_active
+    return code
 
 
 def decode(
@@ -100,44 +144,57 @@ def decode(
     ``grid`` lies over the pixels asked for, ``source`` over those that were encoded, if it is
     another one.
     """
-    b, n = len(tokens), tokens.shape[4]
-    network = tok.depatchifier
-    decoded = _trunk(tok.decoder, tokens, level_map).flatten(1, 3)
+    b = len(tokens)
+    decoded = None
+    if tok.decoder is not None:
+        decoded = _trunk(tok.decoder, tokens, level_map).flatten(1, 3)
+    canonical = []
+    if tok.linear_path is not None:
+        for s, span in enumerate((source or grid).spans):
+            canonical.append(
+                _decode_canonical(tok, tokens[:, s], level_map[:, s], len(span.times) == 1)
+            )
     parts: list[tuple[PatchGroup, Tensor]] = []
     for group in grid.groups:
         index = grid.patch_index(group)
-        coordinates = tok.pixel_tokens.decoding_coordinates(group)
-        count = len(coordinates)
-        latents = network.latents_in(decoded[:, index].flatten(0, 1))
-        x = torch.cat(
-            [network.pixel_tokens(coordinates).expand(len(latents), -1, -1), latents], dim=1
-        )
-        counts = level_map.flatten(1)[:, index].flatten()
-        is_active = torch.cat(
-            [
-                torch.ones(len(counts), count, dtype=torch.bool),
-                torch.arange(n) < counts.unsqueeze(-1),
-            ],
-            dim=1,
-        )
-        may_attend = lpa_mask(count, n, tok.config.depatchifier.pixel_attention)
-        # A dropped latent still sees itself, so that its row is defined; nobody sees it.
-        itself = torch.eye(count + n, dtype=torch.bool)
-        mask = additive((may_attend & is_active.unsqueeze(1)) | itself, tokens).unsqueeze(1)
-        mask = _dilution(network, mask, count, slice(0, count))
-        x = _patch_blocks(network, x, coordinates, mask)[:, :count]
+        outputs = None
+        if decoded is not None:
+            counts = level_map.flatten(1)[:, index].flatten()
+            outputs = _depatchify(tok, decoded[:, index].flatten(0, 1), counts, group)
         linear = None
-        if tok.linear_path is not None:
-            inactive = torch.arange(n) >= counts.unsqueeze(-1)
-            code = tokens.flatten(1, 3)[:, index].flatten(0, 1)
-            code = code.masked_fill(inactive.unsqueeze(-1), 0)
-            is_still = torch.tensor([len(span.times) == 1 for span in (source or grid).spans])
-            segment = (index // (grid.rows * grid.columns)).repeat(b)
-            linear = torch.where(
-                is_still[segment].view(-1, 1, 1, 1, 1),
-                tok.linear_path.decode(code, group.times, True),
-                tok.linear_path.decode(code, group.times, False),
-            )
-        patches = tok.pixel_tokens.read(network.pixels_out(x), linear, group)
+        if canonical:
+            segment, place = index // (grid.rows * grid.columns), index % (grid.rows * grid.columns)
+            read = [
+                read_frames(frames, temporal_matrices(group.times, frames.shape[1])[1])
+                for frames in (
+                    canonical[s][:, p]
+                    for s, p in zip(segment.tolist(), place.tolist(), strict=True)
+                )
+            ]
+            linear = torch.stack(read, dim=1).flatten(0, 1)
+        patches = tok.pixel_tokens.read(outputs, linear, group)
         parts.append((group, patches.unflatten(0, (b, -1))))
     return grid.assemble(parts)
+
+
+def _depatchify(tok: DCSTok, tokens: Tensor, counts: Tensor, group: PatchGroup) -> Tensor:
+    """Return the outputs (p, P, c) of patches with decoder tokens (p, n, width)."""
+    network, n = tok.depatchifier, tokens.shape[1]
+    assert network is not None, "only called for models with transformers"
+    coordinates = tok.pixel_tokens.decoding_coordinates(group)
+    count = len(coordinates)
+    latents = network.latents_in(tokens)
+    x = torch.cat([network.pixel_tokens(coordinates).expand(len(latents), -1, -1), latents], dim=1)
+    is_active = torch.cat(
+        [
+            torch.ones(len(counts), count, dtype=torch.bool),
+            torch.arange(n) < counts.unsqueeze(-1),
+        ],
+        dim=1,
+    )
+    may_attend = lpa_mask(count, n, network.config.pixel_attention)
+    # A dropped latent still sees itself, so that its row is defined; nobody sees it.
+    itself = torch.eye(count + n, dtype=torch.bool)
+    mask = additive((may_attend & is_active.unsqueeze(1)) | itself, tokens).unsqueeze(1)
+    mask = _dilution(network, mask, count, slice(0, count))
+    return network.pixels_out(_patch_blocks(network, x, coordinates, mask)[:, :count])

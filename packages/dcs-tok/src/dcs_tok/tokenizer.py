@@ -8,11 +8,12 @@ r"""DCS-Tok: pictures and clips of any scale to hierarchical latents and back (F
 Every part is level-causal and, over segments, causal in time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -31,9 +32,11 @@ from dcs_common.latents import Latents
 from dcs_common.levels import check_level_map
 from dcs_common.pretrained import PretrainedModel
 from dcs_common.token_layout import TokenLayout
+from dcs_tok.canonical_network import DecoderNetwork, EncoderNetwork, for_both_kinds
+from dcs_tok.canonical_stage import CanonicalStage
 from dcs_tok.config import DCSTokConfig, dcs_tok_b
 from dcs_tok.depatchifier import Depatchifier
-from dcs_tok.linear_path import LinearPath
+from dcs_tok.linear_path import LinearCode, LinearPath
 from dcs_tok.patch_stage import PatchStage, Progress
 from dcs_tok.patch_work import DEFAULT_MAX_MEMORY
 from dcs_tok.patchifier import Patchifier
@@ -62,6 +65,8 @@ class DCSTok(PretrainedModel):
         max_memory: bytes that patch networks and resampling may hold at once, beside inputs,
             outputs, weights and the trunk's activations.
         on_progress: called with (patches just done, patches in all) during work.
+        checkpoint_activations: in training, keep the inputs of networks and blocks alone and
+            compute the rest again on the way back.
     """
 
     config_class: ClassVar[type] = DCSTokConfig
@@ -74,33 +79,67 @@ class DCSTok(PretrainedModel):
         super().__init__(config)
         self.max_memory = DEFAULT_MAX_MEMORY
         self.on_progress: Progress | None = None
-        n, d = config.num_levels, config.latent_channels
+        self.checkpoint_activations = False
         self.pixel_tokens = PixelTokens(config)
+        self._add_transformers(config)
+        self._add_canonical_code(config)
+
+    def _add_transformers(self, config: DCSTokConfig) -> None:
+        self.patchifier = self.encoder = self.decoder = self.depatchifier = None
+        networks = (config.patchifier, config.encoder, config.decoder, config.depatchifier)
+        patchifier, encoder, decoder, depatchifier = networks
+        if patchifier is None or encoder is None or decoder is None or depatchifier is None:
+            return
+        n, d = config.num_levels, config.latent_channels
         channels = self.pixel_tokens.channels
-        self.patchifier = Patchifier(config.patchifier, config.patch_rope, channels, n)
-        width_in, width_out = config.patchifier.width, config.depatchifier.width
-        self.encoder = Trunk(config.encoder, config.trunk_rope, width_in, d, n)
-        self.decoder = Trunk(config.decoder, config.trunk_rope, d, width_out, n)
+        self.patchifier = Patchifier(patchifier, config.patch_rope, channels, n)
+        self.encoder = Trunk(encoder, config.trunk_rope, patchifier.width, d, n)
+        self.decoder = Trunk(decoder, config.trunk_rope, d, depatchifier.width, n)
         self.depatchifier = Depatchifier(
-            config.depatchifier, config.patch_rope, width_out, channels, n
+            depatchifier, config.patch_rope, depatchifier.width, channels, n
         )
-        self.linear_path = None
-        if config.canonical is not None and config.canonical.linear_path:
-            canonical = config.canonical
-            self.linear_path = LinearPath(n, d, canonical.frames, canonical.grid)
+
+    def _add_canonical_code(self, config: DCSTokConfig) -> None:
+        self.linear_path = self.encoder_networks = self.decoder_networks = None
+        canonical = config.canonical
+        if canonical is None or not canonical.linear_path:
+            return
+        n, d = config.num_levels, config.latent_channels
+        self.linear_path = LinearPath(n, d, canonical.frames, canonical.grid)
+        self.encoder_networks = for_both_kinds(EncoderNetwork, canonical.encoder, canonical, n, d)
+        self.decoder_networks = for_both_kinds(DecoderNetwork, canonical.decoder, canonical, n, d)
+        # What stands beside the linear path starts as an exact zero.
+        if self.encoder is not None and self.depatchifier is not None:
             for head in (self.encoder.tokens_out, self.depatchifier.pixels_out):
                 torch.nn.init.zeros_(head.weight)
                 torch.nn.init.zeros_(head.bias)
 
     def _patch_stage(self) -> PatchStage:
+        for trunk in (self.encoder, self.decoder):
+            if trunk is not None:
+                trunk.recompute = self.checkpoint_activations
         return PatchStage(
             self.config,
             self.patchifier,
             self.depatchifier,
-            self.linear_path,
+            self._canonical_stage("still"),
+            self._canonical_stage("moving"),
+            next(self.parameters()),
             self.max_memory,
+            self.checkpoint_activations,
             self.on_progress,
         )
+
+    def _canonical_stage(self, kind: Literal["still", "moving"]) -> CanonicalStage | None:
+        if self.linear_path is None:
+            return None
+        encoder = decoder = None
+        if self.encoder_networks is not None:
+            encoder = cast(EncoderNetwork, self.encoder_networks[kind])
+        if self.decoder_networks is not None:
+            decoder = cast(DecoderNetwork, self.decoder_networks[kind])
+        code = self.linear_path.still if kind == "still" else self.linear_path.moving
+        return CanonicalStage(code, encoder, decoder, self.max_memory, self.checkpoint_activations)
 
     # ---------------------------------------------------------------- encoding
 
@@ -161,13 +200,15 @@ class DCSTok(PretrainedModel):
         fps: Fraction | None,
         phase: Fraction,
     ) -> Latents:
-        layout = TokenLayout.of(level_map)
-        patch_tokens, linear = self._patch_stage().encode(clip, grid, level_map, layout.num_levels)
-        code = self.encoder(layout.gather(patch_tokens), layout)
-        if linear is not None:
-            code = code + layout.gather(linear)
+        levels = int(level_map.max())
+        patch_tokens, code = self._patch_stage().encode(clip, grid, level_map, levels)
+        if patch_tokens is not None and self.encoder is not None:
+            layout = TokenLayout.of(level_map)
+            tokens = layout.scatter(self.encoder(layout.gather(patch_tokens), layout))
+            code = tokens if code is None else tokens + code
+        assert code is not None, "a tokenizer has a transformer or a canonical code"
         return Latents(
-            tokens=layout.scatter(code),
+            tokens=code,
             levels=level_map.to(code.device),
             size=(clip.shape[3], clip.shape[4]),
             fps=fps,
@@ -224,20 +265,14 @@ class DCSTok(PretrainedModel):
         the new level changes. Arguments and errors as for :meth:`decode`.
         """
         latents, grid = self._target(latents, size, fps, levels)
-        layout = TokenLayout.of(latents.levels, latents.num_levels)
         level_map = latents.levels.cpu()
-        cache = KeyValueCache(len(self.decoder.blocks))
         is_still = self._is_still(latents)
         stage = self._patch_stage()
         codes = self._latent_tokens(latents)
-        tokens = codes.new_zeros(*codes.shape[:5], self.config.depatchifier.width)
-        by_token = tokens.view(-1, tokens.shape[-1])
         out = codes.new_empty(len(codes), 3, grid.num_frames, *grid.size)
+        trunk = self._decode_trunk_by_level(latents)
         for level in range(int(level_map.max())):
-            part = layout.at_level(level)
-            new = self.decoder(part.gather(codes), part, cache)
-            by_token.index_copy_(0, part.token_index.to(new.device), new)
-            parts = stage.decode(tokens, codes, grid, level_map, is_still, level + 1, out)
+            parts = stage.decode(next(trunk), codes, grid, level_map, is_still, level + 1, out)
             for group, patches in parts:
                 grid.put(out, group, patches.clamp_(0, 1).unflatten(0, (len(out), -1)))
             yield DecodingStep(level + 1, (out.squeeze(2) if latents.fps is None else out).clone())
@@ -299,12 +334,30 @@ class DCSTok(PretrainedModel):
 
     def _latent_tokens(self, latents: Latents) -> Tensor:
         """Return the tokens on the model's device and in its precision."""
-        return latents.tokens.to(self.decoder.tokens_in.weight)
+        return latents.tokens.to(next(self.parameters()))
 
-    def _decode_trunk(self, latents: Latents) -> Tensor:
-        """Return decoder tokens (b, t, h, w, n, width)."""
+    def _decode_trunk(self, latents: Latents) -> Tensor | None:
+        """Return decoder tokens (b, t, h, w, n, width), or None without a trunk."""
+        if self.decoder is None:
+            return None
         layout = TokenLayout.of(latents.levels, latents.num_levels)
         return layout.scatter(self.decoder(layout.gather(self._latent_tokens(latents)), layout))
+
+    def _decode_trunk_by_level(self, latents: Latents) -> Iterator[Tensor | None]:
+        """Yield decoder tokens (b, t, h, w, n, width) as far as each level, in one buffer."""
+        if self.decoder is None or self.depatchifier is None:
+            yield from repeat(None)
+            return
+        layout = TokenLayout.of(latents.levels, latents.num_levels)
+        cache = KeyValueCache(len(self.decoder.blocks))
+        codes = self._latent_tokens(latents)
+        tokens = codes.new_zeros(*codes.shape[:5], self.depatchifier.config.width)
+        by_token = tokens.view(-1, tokens.shape[-1])
+        for level in range(int(latents.levels.max())):
+            part = layout.at_level(level)
+            new = self.decoder(part.gather(codes), part, cache)
+            by_token.index_copy_(0, part.token_index.to(new.device), new)
+            yield tokens
 
     # ---------------------------------------------------------------- training
 
@@ -317,22 +370,27 @@ class DCSTok(PretrainedModel):
         *,
         size: tuple[int, int] | None = None,
         target_fps: Rate | None = None,
+        disturb: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Latents]:
         """Encode and decode, differentiably, for training.
 
         Args:
             pixels, fps, levels, patches: as for :meth:`encode`.
             size, target_fps: scale of the reconstruction; default the input's.
+            disturb: makes of tokens and level map the tokens that are decoded, say with noise.
 
         Returns:
-            The reconstruction, not clamped, and the latents.
+            The reconstruction, not clamped, and the latents as encoded.
         """
         clip, rate = check_pixels(pixels, fps)
         grid, phase = self._source_grid(clip, rate, patches, "end")
         n = self.config.num_levels
         level_map = check_level_map(n if levels is None else levels, (len(clip), *grid.shape), n)
         latents = self._encode(clip, grid, level_map, rate, phase)
-        return self.reconstruct(latents, size, target_fps), latents
+        decoded = latents
+        if disturb is not None:
+            decoded = replace(latents, tokens=disturb(latents.tokens, latents.levels))
+        return self.reconstruct(decoded, size, target_fps), latents
 
     def reconstruct(
         self, latents: Latents, size: tuple[int, int] | None = None, fps: Rate | None = None
@@ -348,11 +406,35 @@ class DCSTok(PretrainedModel):
         )
         return pixels.squeeze(2) if latents.fps is None else pixels
 
-    def fingerprinted_tensors(self) -> dict[str, Tensor]:
-        """Return the encoding half: a decoder may be fine-tuned without changing latents."""
-        parts = ("patchifier.", "encoder.", "linear_path.")
+    def hidden_matrices(self) -> list[str]:
+        """Name the weight matrices between inputs and outputs, for an optimiser of matrices."""
+        ends = ("cells_in.weight", "latents_in.weight", "to_patches.weight", "to_cells.weight")
+        return [
+            name
+            for name, parameter in self.named_parameters()
+            if parameter.ndim == 2 and ("blocks." in name or name.endswith(ends))
+        ]
+
+    def encoding_half(self) -> set[str]:
+        """Name the parameters that decide what a latent means."""
+        parts = ("patchifier.", "encoder.", "encoder_networks.", "linear_path.")
         return {
-            name: tensor
-            for name, tensor in self.state_dict().items()
+            name
+            for name in self.state_dict()
             if name.startswith(parts) and not name.endswith("decode_weight")
         }
+
+    def fingerprinted_tensors(self) -> dict[str, Tensor]:
+        """Return the encoding half: a decoder may be fine-tuned without changing latents."""
+        half = self.encoding_half()
+        return {name: tensor for name, tensor in self.state_dict().items() if name in half}
+
+    def last_layer(self, *, moving: bool) -> Tensor:
+        """Return the weight that pixels come out of, for the adaptive weight of Eq. 6."""
+        if self.depatchifier is not None:
+            return self.depatchifier.pixels_out.weight
+        kind = "moving" if moving else "still"
+        if self.decoder_networks is not None:
+            return cast(DecoderNetwork, self.decoder_networks[kind]).cells_out.weight
+        assert self.linear_path is not None, "a tokenizer has a transformer or a linear path"
+        return cast(LinearCode, getattr(self.linear_path, kind)).decode_weight

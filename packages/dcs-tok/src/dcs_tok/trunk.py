@@ -7,13 +7,18 @@ from dcs_common.blocks import Blocks
 from dcs_common.kv_cache import KeyValueCache
 from dcs_common.level_causal_block import LevelCausalBlock
 from dcs_common.norms import RMSNorm
+from dcs_common.recompute import call
 from dcs_common.rope import GroupedRope, RopeConfig
 from dcs_common.token_layout import TokenLayout
 from dcs_tok.config import TrunkConfig
 
 
 class Trunk(nn.Module):
-    """tokens (tokens, in) -> linear -> blocks with LCA -> norm -> linear -> (tokens, out)."""
+    """tokens (tokens, in) -> linear -> blocks with LCA -> norm -> linear -> (tokens, out).
+
+    Attributes:
+        recompute: keep only the inputs of blocks for the backward pass.
+    """
 
     def __init__(
         self,
@@ -24,6 +29,7 @@ class Trunk(nn.Module):
         num_levels: int,
     ) -> None:
         super().__init__()
+        self.recompute = False
         self.tokens_in = nn.Linear(in_channels, config.width)
         self.level_embedding = (
             nn.Parameter(torch.empty(num_levels, config.width)) if config.level_embedding else None
@@ -48,5 +54,6 @@ class Trunk(nn.Module):
             x = x + self.level_embedding[level.to(x.device)]
         rotations = layout.rotations(self.rope, x)
         for i, block in enumerate(self.blocks):
-            x = block(x, layout, rotations, cache.layers[i] if cache else None)
+            kept = cache.layers[i] if cache else None
+            x = call(block, x, layout, rotations, kept, recompute=self.recompute)
         return self.tokens_out(self.norm(x))

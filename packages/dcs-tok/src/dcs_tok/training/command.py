@@ -1,0 +1,235 @@
+"""``dcs-tok train``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dcs_common.atomic_file import write_atomically
+from dcs_common.config import config_to_dict
+from dcs_common.training import (
+    BatchSource,
+    Share,
+    TrainingResult,
+    World,
+    joined_world,
+    train,
+)
+from dcs_common.training.checkpoint import CHECKPOINT_FILE
+from dcs_tok.data import LaneConfig, LoadingConfig, PictureAndClipSource, ShardSource
+from dcs_tok.losses.perceptual import PerceptualLoss
+from dcs_tok.pictures import read_picture
+from dcs_tok.tokenizer import DCSTok
+from dcs_tok.training.initialise import initialise
+from dcs_tok.training.latent_statistics import measure_latents
+from dcs_tok.training.plan import plan
+from dcs_tok.training.recipe import Recipe
+from dcs_tok.training.recipes import RECIPES, tiny
+from dcs_tok.training.task import TokenizerTask
+
+MODEL_FOLDER = "model"
+RUN_FILE = "run.json"
+# What may differ between the two halves of an interrupted run.
+_MAY_CHANGE = tuple(
+    f"training.{name}"
+    for name in (
+        "steps",
+        "accumulate",
+        "compile",
+        "checkpoint_every",
+        "log_every",
+        "validate_every",
+        "images_every",
+    )
+)
+_STATISTICS_BATCHES = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("recipe", choices=sorted(RECIPES), help="what to train")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="folders, zips and files of pictures and clips, or WebDataset shards (*.tar)",
+    )
+    parser.add_argument("--samples-per-shard", type=int, metavar="N", help="in WebDataset shards")
+    parser.add_argument(
+        "--clip-shards", nargs="+", default=[], metavar="SHARD", help="WebDataset shards of clips"
+    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
+    parser.add_argument("--init-from", metavar="MODEL", help="folder, name, hub id or linear path")
+    parser.add_argument("--tiny", action="store_true", help="the recipe's form for a laptop")
+    parser.add_argument("--plan", action="store_true", help="print what it costs and stop")
+    parser.add_argument(
+        "--memory", type=float, default=80e9, metavar="BYTES", help="of a device, for --plan"
+    )
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="for --plan")
+    parser.add_argument("--validate", nargs="+", default=[], type=Path, metavar="PICTURE")
+    parser.add_argument("--steps", type=int, metavar="N")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="over all processes")
+    parser.add_argument("--accumulate", type=int, metavar="N", help="micro-batches of a step")
+    parser.add_argument("--learning-rate", type=float, metavar="RATE")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"))
+    parser.add_argument("--compile", action="store_true", help="use torch.compile")
+    parser.add_argument(
+        "--checkpoint-activations", action="store_true", help="trade time for memory"
+    )
+    parser.add_argument(
+        "--clip-share", type=float, metavar="P", help="of batches; 0: pictures only"
+    )
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="reading processes")
+    parser.add_argument("--cache-mib", type=int, default=0, metavar="N", help="of decoded pictures")
+    parser.add_argument("--perceptual-trunk", choices=("vgg", "alex", "squeeze"))
+    parser.add_argument("--trunk-weights", type=Path, metavar="FILE", help="of the perceptual loss")
+    parser.add_argument("--perceptual-heads", type=Path, metavar="FILE", help="likewise")
+    parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+
+
+def chosen_recipe(args: argparse.Namespace) -> Recipe:
+    """Return the recipe with the command line's changes."""
+    recipe = RECIPES[args.recipe]()
+    if args.tiny:
+        recipe = tiny(recipe)
+    training = replace(recipe.training, seed=args.seed, compile=args.compile)
+    for name in ("steps", "batch_size", "accumulate", "precision"):
+        value = getattr(args, name)
+        if value is not None:
+            training = replace(training, **{name: value})
+    if args.learning_rate is not None:
+        optimizer = training.optimizer
+        matrix = optimizer.matrix_learning_rate
+        if matrix is not None:  # keep their ratio
+            matrix *= args.learning_rate / optimizer.learning_rate
+        optimizer = replace(
+            optimizer, learning_rate=args.learning_rate, matrix_learning_rate=matrix
+        )
+        training = replace(training, optimizer=optimizer)
+    losses = recipe.losses
+    if args.perceptual_trunk is not None:
+        losses = replace(losses, perceptual_trunk=args.perceptual_trunk)
+    scales = recipe.scales
+    if args.clip_share is not None:
+        scales = replace(scales, clip_share=args.clip_share)
+    return replace(recipe, training=training, losses=losses, scales=scales)
+
+
+def run(args: argparse.Namespace) -> str:
+    """Train a tokenizer."""
+    recipe = chosen_recipe(args)
+    if args.plan:
+        return plan(recipe, memory=args.memory, world_size=args.devices)
+    if not args.data:
+        raise ValueError("`--data` must name pictures, but is empty. Give folders, zips or shards.")
+    folder = args.output or Path("runs") / args.recipe
+    with joined_world(args.device) as world:
+        source = _source(args, recipe, world)
+        task = _task(args, recipe, world, folder)
+        identity = config_to_dict(recipe) | {"data": source.fingerprint}
+        folder.mkdir(parents=True, exist_ok=True)
+        if world.is_main:
+            _write_record(folder, identity, args)
+        result = train(
+            task,
+            source,
+            recipe.training,
+            folder,
+            world=world,
+            identity=identity,
+            may_change=_MAY_CHANGE,
+        )
+        if not result.finished:
+            return f"stopped at step {result.step} of {recipe.training.steps}; run again to go on"
+        return _finish(recipe, result, source, folder) if world.is_main else ""
+
+
+def _source(
+    args: argparse.Namespace, recipe: Recipe, world: World
+) -> PictureAndClipSource | ShardSource:
+    loading = LoadingConfig(
+        workers=args.workers, cache_mib=args.cache_mib, pin_memory=world.device.type == "cuda"
+    )
+    seed = recipe.training.seed
+    if any(str(source).endswith(".tar") for source in args.data):
+        if args.samples_per_shard is None:
+            raise ValueError(
+                "`--samples-per-shard` must be given for WebDataset shards, but is not. It decides "
+                "where a run goes on in them; take the number in a full shard."
+            )
+        lanes = LaneConfig(samples_per_shard=args.samples_per_shard)
+        return ShardSource(
+            args.data,
+            recipe.scales,
+            lanes,
+            seed=seed,
+            clip_shards=args.clip_shards,
+            config=loading,
+        )
+    return PictureAndClipSource(args.data, recipe.scales, seed=seed, config=loading)
+
+
+def _task(args: argparse.Namespace, recipe: Recipe, world: World, folder: Path) -> TokenizerTask:
+    torch.manual_seed(recipe.training.seed)
+    tok = DCSTok(recipe.model)
+    tok.checkpoint_activations = args.checkpoint_activations
+    resumes = (folder / CHECKPOINT_FILE).exists()
+    if args.init_from is not None and not resumes:
+        said = initialise(tok, args.init_from, grows_levels=recipe.grows_levels)
+        if world.is_main:
+            print(f"dcs-tok: {said}", file=sys.stderr)
+    perceptual = None
+    if recipe.losses.perceptual:
+        perceptual = PerceptualLoss(
+            recipe.losses.perceptual_trunk,
+            trunk_weights=args.trunk_weights,
+            heads=args.perceptual_heads,
+            max_size=recipe.losses.perceptual_size,
+        ).to(world.device)
+    validation = _read_all(args.validate)
+    return TokenizerTask(tok.to(world.device), recipe, perceptual=perceptual, validation=validation)
+
+
+def _read_all(paths: Sequence[Path]) -> list[Tensor]:
+    return [read_picture(path).pixels for path in paths]
+
+
+def _write_record(folder: Path, identity: dict[str, Any], args: argparse.Namespace) -> None:
+    """Write down what the run is, for whoever finds the folder."""
+    record = {
+        "recipe": identity,
+        "arguments": {k: str(v) for k, v in sorted(vars(args).items()) if k != "run"},
+        "versions": {"dcs-tok": version("dcs-tok"), "torch": torch.__version__},
+    }
+    write_atomically(folder / RUN_FILE, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _finish(recipe: Recipe, result: TrainingResult, source: BatchSource, folder: Path) -> str:
+    """Measure the latents and write the model folder."""
+    model = result.model.eval()
+    assert isinstance(model, DCSTok), "the task's first network is the tokenizer"
+    out = folder / MODEL_FOLDER
+    model.save_pretrained(out)
+    model = DCSTok.from_pretrained(out)
+    statistics = measure_latents(model, source.batches(_statistics_shares(recipe)))
+    statistics.save(out, model.fingerprint)
+    return (
+        f"wrote {out}: {recipe.name}, {result.step} steps, {result.samples} samples, "
+        f"{result.seconds:.0f} s in this call"
+    )
+
+
+def _statistics_shares(recipe: Recipe) -> Iterator[Share]:
+    """Yield shares of the run's first steps, in small batches."""
+    size = min(recipe.training.batch_size, 16)
+    for step in range(min(_STATISTICS_BATCHES, recipe.training.steps)):
+        yield Share(step, 0, size, recipe.training.batch_size)

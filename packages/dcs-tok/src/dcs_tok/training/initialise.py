@@ -1,0 +1,78 @@
+"""Starting a run from weights that are there already (``--init-from``)."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dcs_common.config import config_to_dict
+from dcs_tok.tokenizer import DCSTok
+
+
+def initialise(tok: DCSTok, source: str | Path, *, grows_levels: bool = False) -> str:
+    """Give a tokenizer the weights of a model, or of a linear path; return what was done.
+
+    Args:
+        tok: a fresh tokenizer.
+        source: a model folder, bundled name or hub id, or the file of ``dcs-tok fit-linear``.
+        grows_levels: the model may have fewer levels. The rows of its levels are taken over, and
+            new levels keep their fresh start beside them (stage 2: 4 levels become 8).
+
+    Raises:
+        ValueError: if the source is missing or damaged, or differs in anything else.
+    """
+    path = Path(source)
+    if path.suffix == ".safetensors":
+        return _linear_path(tok, path)
+    model = DCSTok.from_pretrained(source)
+    here, there = config_to_dict(tok.config), config_to_dict(model.config)
+    differing = [key for key in here if here[key] != there[key]]
+    allowed = {"patches_short_side"} | ({"num_levels"} if grows_levels else set())
+    if set(differing) - allowed or model.config.num_levels > tok.config.num_levels:
+        listed = ", ".join(f"{k} ({there[k]} there, {here[k]} here)" for k in differing)
+        raise ValueError(
+            f"A run must start from a model of its own kind, but {source} differs in {listed}. "
+            "Choose the model that the recipe names, or train without `--init-from`."
+        )
+    state = tok.state_dict()
+    grown = []
+    for name, value in model.state_dict().items():
+        if state[name].shape == value.shape:
+            state[name] = value
+        else:
+            state[name] = _with_first_levels(name, state[name], value)
+            grown.append(name)
+    tok.load_state_dict(state)
+    if not grown:
+        return f"started from {source}"
+    levels = f"{model.config.num_levels} levels to {tok.config.num_levels}"
+    return f"started from {source}, grown from {levels}"
+
+
+def _with_first_levels(name: str, fresh: Tensor, old: Tensor) -> Tensor:
+    """Put a tensor's rows, whose first axis holds the levels, before the fresh ones."""
+    if fresh.shape[1:] != old.shape[1:] or fresh.shape[0] < old.shape[0]:
+        raise ValueError(
+            f"Weights that grow must hold levels along their first axis, but {name!r} has shape "
+            f"{tuple(old.shape)} there and {tuple(fresh.shape)} here. Train this model anew."
+        )
+    return torch.cat([old, fresh[len(old) :]])
+
+
+def _linear_path(tok: DCSTok, path: Path) -> str:
+    if tok.linear_path is None:
+        raise ValueError(
+            f"A linear path must have a model to go into, but this one has none ({path}). "
+            "Start from a model folder."
+        )
+    try:
+        tensors = load_file(path)
+        tok.linear_path.load_state_dict(tensors)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"A linear path must be the whole file of `dcs-tok fit-linear` for this model, but "
+            f"{path} is not ({str(error).splitlines()[0]}). Fit it again."
+        ) from None
+    return f"started from the linear path {path}"

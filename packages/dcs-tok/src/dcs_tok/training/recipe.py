@@ -1,0 +1,83 @@
+"""A complete description of a training run."""
+
+from dataclasses import dataclass, field
+
+from dcs_common.levels import LevelDraw, LevelWeights
+from dcs_common.training import TrainingConfig
+from dcs_tok.config import DCSTokConfig
+from dcs_tok.data import ScaleConfig
+from dcs_tok.discriminator import PatchDiscriminatorConfig
+from dcs_tok.losses.lpips_network import TrunkName
+from dcs_tok.losses.reconstruction import ReconstructionKind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossWeights:
+    """The terms of Eq. 6 and the latent denoising of Eq. 7; a weight of 0 leaves a term out.
+
+    Attributes:
+        reconstruction: kind of L_recon.
+        perceptual: lambda_1.
+        perceptual_trunk, perceptual_size: features, and the largest window they look at.
+        adversarial: lambda_2; multiplied by the adaptive weight.
+        adversarial_start: the step at which it, and the discriminator, begin.
+        discriminator: its size.
+        lecam: weight of the regulariser of the discriminator.
+        margin_weight, margin: lambda_3 and the margin of L2-margin.
+        denoise_std: standard deviation of the noise of Eq. 7; 0 for no denoising.
+    """
+
+    reconstruction: ReconstructionKind = "l2"
+    perceptual: float = 0.0
+    perceptual_trunk: TrunkName = "vgg"
+    perceptual_size: int | None = None
+    adversarial: float = 0.0
+    adversarial_start: int = 0
+    discriminator: PatchDiscriminatorConfig = field(default_factory=PatchDiscriminatorConfig)
+    lecam: float = 0.001
+    margin_weight: float = 0.0
+    margin: float = 1.0
+    denoise_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("perceptual", "adversarial", "lecam", "margin_weight", "margin"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"`{name}` must be 0 or more, but is {getattr(self, name)}. 0 leaves it out."
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelSampling:
+    """How many levels patches keep in training (:func:`dcs_common.sample_level_map`)."""
+
+    draw: LevelDraw = "stratified"
+    weights: LevelWeights = "linear"
+    uniform_share: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that decides a run, but for where its data lies.
+
+    Attributes:
+        name: how it is called.
+        model: what is trained.
+        scales: what is drawn for each step.
+        levels: how levels are drawn.
+        losses: what is minimised.
+        training: how long and how fast.
+        grows_levels: may start from a model of fewer levels.
+        freezes_encoder: train the decoder alone.
+        starts_from: what ``--init-from`` is expected to be, for the reader.
+    """
+
+    name: str
+    model: DCSTokConfig
+    scales: ScaleConfig
+    levels: LevelSampling = field(default_factory=LevelSampling)
+    losses: LossWeights = field(default_factory=LossWeights)
+    training: TrainingConfig
+    grows_levels: bool = False
+    freezes_encoder: bool = False
+    starts_from: str = "nothing"
