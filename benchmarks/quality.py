@@ -1,6 +1,6 @@
 """Reconstruction quality of the shipped nano model, beside the Karhunen-Loeve transform.
 
-    python benchmarks/quality.py --data FOLDER [--linear-only]
+    python benchmarks/quality.py --data FOLDER [--model MODEL] [--lpips]
 
 FOLDER holds ``eval/kodak/*.png`` (24 pictures), ``photos/photos-0?.zip`` (00 to 02 for the
 transform, 03 for validation) and ``video/*``. Every figure is a mean over pictures or clips of PSNR
@@ -10,7 +10,7 @@ in dB on clamped values.
 import argparse
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from dcs_tok import DCSTok
 from dcs_tok.clips import read_clip
 from dcs_tok.klt import karhunen_loeve
 from dcs_tok.linear_path import LinearCode
+from dcs_tok.losses.perceptual import PerceptualLoss
 from dcs_tok.patch_moments import picture_moments
 from dcs_tok.pictures import read_picture
 
@@ -58,25 +59,14 @@ def by_level(tok: DCSTok, pictures: Iterable[torch.Tensor], patches: int) -> lis
 
 
 def transform(tok: DCSTok, photos: list[Path]) -> DCSTok:
-    """Return the model with the transform of 16 x 16 patches of photos as its only code."""
-    klt = DCSTok(tok.config).eval()
+    """Return a model that is the transform of 16 x 16 patches of photos and nothing else."""
+    canonical = replace(tok.config.canonical, encoder=None, decoder=None)
+    klt = DCSTok(replace(tok.config, canonical=canonical)).eval()
     code = klt.linear_path.still
     assert isinstance(code, LinearCode)
     moments = picture_moments(photos, patches=16, grid=16)
     code.load_state_dict(karhunen_loeve([(moments, 1.0)], frames=1))
     return klt
-
-
-def linear_only(tok: DCSTok) -> DCSTok:
-    """Return a model with the same linear path and hardly any transformer, whose heads are zero."""
-    config = tok.config
-    trunk = replace(config.encoder, blocks=0)
-    patch = replace(config.patchifier, blocks=1)
-    small = DCSTok(
-        replace(config, encoder=trunk, decoder=trunk, patchifier=patch, depatchifier=patch)
-    )
-    small.linear_path.load_state_dict(tok.linear_path.state_dict())
-    return small.eval()
 
 
 def table_row(name: str, rows: list[list[float]]) -> str:
@@ -85,9 +75,8 @@ def table_row(name: str, rows: list[list[float]]) -> str:
     return f"| {name} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |"
 
 
-def pictures_table(tok: DCSTok, data: Path) -> list[str]:
+def pictures_table(tok: DCSTok, klt: DCSTok, data: Path) -> Iterator[str]:
     """Kodak at two sizes and validation photos."""
-    klt = transform(tok, [data / "photos" / f"photos-0{i}.zip" for i in range(3)])
     kodak = sorted((data / "eval" / "kodak").glob("*.png"))
     small = [short_side(path, 256) for path in kodak]
     native = [read_picture(path).pixels for path in kodak]
@@ -96,25 +85,21 @@ def pictures_table(tok: DCSTok, data: Path) -> list[str]:
             names = sorted(archive.namelist())[::4]
             archive.extractall(folder, names)
         photos = [read_picture(Path(folder) / name).pixels for name in names]
-    lines = [
-        "| pictures, PSNR by levels | " + " | ".join(str(m) for m in LEVELS) + " |",
-        "|---|" + "---|" * len(LEVELS),
-    ]
+    yield "| pictures, PSNR by levels | " + " | ".join(str(m) for m in LEVELS) + " |"
+    yield "|---|" + "---|" * len(LEVELS)
     shipped = by_level(tok, small, 16)
-    lines.append(table_row("Kodak, short side 256, k = 16: transform", by_level(klt, small, 16)))
-    lines.append(table_row("the same: shipped", shipped))
+    yield (table_row("Kodak, short side 256, k = 16: transform", by_level(klt, small, 16)))
+    yield (table_row("the same: shipped", shipped))
     for k in (8, 32, 64):
-        lines.append(
-            table_row(f"Kodak, short side 256, k = {k}: transform", by_level(klt, small, k))
-        )
-        lines.append(table_row("the same: shipped", by_level(tok, small, k)))
+        yield (table_row(f"Kodak, short side 256, k = {k}: transform", by_level(klt, small, k)))
+        yield (table_row("the same: shipped", by_level(tok, small, k)))
     for k in (16, 32):
-        lines.append(table_row(f"Kodak, native, k = {k}: transform", by_level(klt, native, k)))
-        lines.append(table_row("the same: shipped", by_level(tok, native, k)))
-    lines.append(table_row(f"{len(photos)} photos, k = 16: transform", by_level(klt, photos, 16)))
-    lines.append(table_row("the same: shipped", by_level(tok, photos, 16)))
+        yield (table_row(f"Kodak, native, k = {k}: transform", by_level(klt, native, k)))
+        yield (table_row("the same: shipped", by_level(tok, native, k)))
+    yield (table_row(f"{len(photos)} photos, k = 16: transform", by_level(klt, photos, 16)))
+    yield (table_row("the same: shipped", by_level(tok, photos, 16)))
     falls = sum(a >= b for row in shipped for a, b in pairwise(row))
-    lines.append(f"\nKodak at 256: PSNR fails to rise with a level {falls} times of {24 * 7}.")
+    yield (f"\nKodak at 256: PSNR fails to rise with a level {falls} times of {24 * 7}.")
     agree: dict[float, list[float]] = {0.5: [], 2.0: []}
     for pixels in small:
         latents = tok.encode(pixels)
@@ -124,10 +109,36 @@ def pictures_table(tok: DCSTok, data: Path) -> list[str]:
         double = tok.decode(latents, (2 * size[0], 2 * size[1]))
         agree[0.5].append(psnr(tok.decode(latents, half), resize(whole, half).clamp(0, 1)))
         agree[2.0].append(psnr(resize(double, size).clamp(0, 1), whole))
-    lines.append(
+    yield (
         "One latent at 8 levels decoded at 0.5x and 2x, against its decode at 1x at the smaller "
         f"size: {fmean(agree[0.5]):.2f} and {fmean(agree[2.0]):.2f} dB."
     )
+
+
+@torch.no_grad()
+def lpips_table(tok: DCSTok, klt: DCSTok, data: Path) -> list[str]:
+    """LPIPS with the squeeze trunk, on Kodak at short side 256 and native; lower is better."""
+    weights = data / "weights"
+    loss = PerceptualLoss(
+        "squeeze",
+        trunk_weights=weights / "squeezenet1_1_features.pth",
+        heads=weights / "lpips_squeeze_lin_v0.1.pth",
+    )
+    kodak = sorted((data / "eval" / "kodak").glob("*.png"))
+    lines = [
+        "| LPIPS (squeeze) by levels | " + " | ".join(str(m) for m in LEVELS) + " |",
+        "|---|" + "---|" * len(LEVELS),
+    ]
+    for side, k in ((256, 16), (512, 32)):
+        for name, model in (("transform", klt), ("shipped", tok)):
+            rows = []
+            for path in kodak:
+                pixels = short_side(path, side)
+                steps = model.decode_progressive(model.encode(pixels, patches=k))
+                rows.append([float(loss(step.pixels, pixels)) for step in steps])
+            means = [fmean(row[m - 1] for row in rows) for m in LEVELS]
+            label = f"Kodak, short side {side}, k = {k}: {name}"
+            lines.append(f"| {label} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
     return lines
 
 
@@ -157,16 +168,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", help="bundled name, folder or hub id")
-    parser.add_argument(
-        "--linear-only",
-        action="store_true",
-        help="leave the transformer out: the same figures, faster, while it adds exactly zero",
-    )
+    parser.add_argument("--lpips", action="store_true", help="LPIPS (squeeze) on Kodak at 256 too")
     args = parser.parse_args()
     tok = DCSTok.from_pretrained(args.model)
-    if args.linear_only:
-        tok = linear_only(tok)
-    print("\n".join(pictures_table(tok, args.data)), flush=True)
+    klt = transform(tok, [args.data / "photos" / f"photos-0{i}.zip" for i in range(3)])
+    if args.lpips:
+        print("\n".join(lpips_table(tok, klt, args.data)), flush=True)
+        print()
+    for line in pictures_table(tok, klt, args.data):
+        print(line, flush=True)
     print()
     print("\n".join(clips_table(tok, args.data)))
 

@@ -72,6 +72,14 @@ def test_clips_are_judged_frame_by_frame() -> None:
             torch.testing.assert_close(logits[5 * sample + frame, None], alone, rtol=0, atol=1e-12)
 
 
+def test_black_and_white_enter_as_minus_one_and_one() -> None:
+    judge, entered = discriminator(), []
+    judge.convolutions[0].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    for value in (0.0, 1.0):
+        judge(torch.full((1, 3, 25, 31), value, dtype=torch.float64))
+    assert [pixels.unique().tolist() for pixels in entered] == [[-1.0], [1.0]]
+
+
 def test_gradients_are_those_of_finite_differences() -> None:
     judge, pixels = discriminator(1, 3), random_pixels(1, 3, 7, 8).requires_grad_()
     assert torch.autograd.gradcheck(judge, pixels)

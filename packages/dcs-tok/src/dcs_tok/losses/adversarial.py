@@ -62,10 +62,8 @@ class LeCAM(nn.Module):
             real, fake = process_mean(means.to(self.real_average.dtype))
             self.real_average.lerp_(real, 1 - self.decay)
             self.fake_average.lerp_(fake, 1 - self.decay)
-        # Copies, as the next call changes the buffers before a delayed backward might read them.
-        real_average, fake_average = self.real_average.clone(), self.fake_average.clone()
-        real_part = (real_logits - fake_average).relu().square().mean()
-        fake_part = (real_average - fake_logits).relu().square().mean()
+        real_part = (real_logits - self.fake_average).relu().square().mean()
+        fake_part = (self.real_average - fake_logits).relu().square().mean()
         return self.weight * (real_part + fake_part)
 
 

@@ -22,7 +22,7 @@ from dcs_common.training import (
     joined_world,
     train,
 )
-from dcs_common.training.checkpoint import CHECKPOINT_FILE
+from dcs_common.training.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from dcs_tok.data import LaneConfig, LoadingConfig, PictureAndClipSource, ShardSource
 from dcs_tok.losses.perceptual import PerceptualLoss
 from dcs_tok.pictures import read_picture
@@ -90,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="reading processes")
     parser.add_argument("--cache-mib", type=int, default=0, metavar="N", help="of decoded pictures")
     parser.add_argument("--perceptual-trunk", choices=("vgg", "alex", "squeeze"))
+    parser.add_argument("--no-perceptual", action="store_true", help="leave that loss out")
     parser.add_argument("--trunk-weights", type=Path, metavar="FILE", help="of the perceptual loss")
     parser.add_argument("--perceptual-heads", type=Path, metavar="FILE", help="likewise")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
@@ -118,6 +119,8 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     losses = recipe.losses
     if args.perceptual_trunk is not None:
         losses = replace(losses, perceptual_trunk=args.perceptual_trunk)
+    if args.no_perceptual:
+        losses = replace(losses, perceptual=0.0)
     scales = recipe.scales
     if args.clip_share is not None:
         scales = replace(scales, clip_share=args.clip_share)
@@ -132,11 +135,15 @@ def run(args: argparse.Namespace) -> str:
     if not args.data:
         raise ValueError("`--data` must name pictures, but is empty. Give folders, zips or shards.")
     folder = args.output or Path("runs") / args.recipe
+    _check_machine(args)
     with joined_world(args.device) as world:
+        recipe.training.samples_per_share(world.size)
         source = _source(args, recipe, world)
-        task = _task(args, recipe, world, folder)
         identity = config_to_dict(recipe) | {"data": source.fingerprint}
-        folder.mkdir(parents=True, exist_ok=True)
+        # Another run's folder is refused here, before a line of it changes.
+        load_checkpoint(folder, identity, _MAY_CHANGE)
+        task = _task(args, recipe, world, folder)
+        _make(folder)
         if world.is_main:
             _write_record(folder, identity, args)
         result = train(
@@ -148,9 +155,36 @@ def run(args: argparse.Namespace) -> str:
             identity=identity,
             may_change=_MAY_CHANGE,
         )
+        if not world.is_main:
+            return ""
         if not result.finished:
             return f"stopped at step {result.step} of {recipe.training.steps}; run again to go on"
-        return _finish(recipe, result, source, folder) if world.is_main else ""
+        return _finish(recipe, result, source, folder)
+
+
+def _check_machine(args: argparse.Namespace) -> None:
+    """Refuse what torch would meet with a traceback."""
+    if not -(2**63) <= args.seed < 2**64:
+        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
+    try:
+        device = torch.device(args.device)
+        if device != torch.device("cuda"):  # each process takes one of its own
+            torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"`--device` must name a device of this machine, but is {args.device!r} "
+            f"({str(error).splitlines()[0]}). Use cpu."
+        ) from None
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"The output must be a folder that can be made, but {folder} cannot be "
+            f"({error.strerror}). Name another with `--output`."
+        ) from None
 
 
 def _source(
@@ -218,8 +252,9 @@ def _finish(recipe: Recipe, result: TrainingResult, source: BatchSource, folder:
     model = result.model.eval()
     assert isinstance(model, DCSTok), "the task's first network is the tokenizer"
     out = folder / MODEL_FOLDER
+    device = next(model.parameters()).device
     model.save_pretrained(out)
-    model = DCSTok.from_pretrained(out)
+    model = DCSTok.from_pretrained(out).to(device)
     statistics = measure_latents(model, source.batches(_statistics_shares(recipe)))
     statistics.save(out, model.fingerprint)
     return (

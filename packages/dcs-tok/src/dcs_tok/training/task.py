@@ -52,6 +52,9 @@ class TokenizerTask:
         recipe: what it is trained for.
         perceptual: the perceptual loss, where the recipe has one.
         validation: pictures (1, 3, H, W) in [0, 1] to measure on during the run.
+
+    Raises:
+        ValueError: if the recipe has a perceptual loss and none is given.
     """
 
     def __init__(
@@ -62,6 +65,12 @@ class TokenizerTask:
         perceptual: PerceptualLoss | None = None,
         validation: Sequence[Tensor] = (),
     ) -> None:
+        if recipe.losses.perceptual and perceptual is None:
+            raise ValueError(
+                f"The recipe {recipe.name!r} has a perceptual loss of weight "
+                f"{recipe.losses.perceptual}, but the task got none. Pass `perceptual`, or set "
+                "the weight to 0."
+            )
         self.tok, self.recipe = tok, recipe
         self.perceptual, self.validation = perceptual, validation
         self.denoising = LatentDenoising(recipe.losses.denoise_std).train()
