@@ -81,3 +81,10 @@ def in_process(*arguments: object, **environment: str) -> "subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def finished(process: "subprocess.Popen[str]") -> str:
+    """Wait for a command that must succeed; return what it says."""
+    said, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+    return said

@@ -2,8 +2,8 @@
 
 FLOPs and saved activations are measured on real forward and backward passes of one sample over two
 small grids of patches, of the recipe's own pixels per patch, and extrapolated: patch networks,
-convolutions and activations grow with the number of patches N, attention across patches with N^2,
-so that two grids give both coefficients.
+convolutions and activations grow with the number of patches N (activations beside a constant part,
+weights in another precision), attention across patches with N^2: two grids give the coefficients.
 """
 
 import time
@@ -115,7 +115,8 @@ def tokenizer_cost(tok: DCSTok, recipe: Recipe, geometry: BatchGeometry) -> Cost
         counts.append(levels.numel())
     full = patches_of(geometry, geometry.patches, tok.config.segments_per_second)
     flops = _quadratic(counts, [cost.flops for cost in costs], full)
-    return Cost(flops, costs[1].saved_bytes * full / counts[1])
+    slope = (costs[1].saved_bytes - costs[0].saved_bytes) / (counts[1] - counts[0])
+    return Cost(flops, costs[0].saved_bytes + slope * (full - counts[0]))
 
 
 def _level_map(shape: tuple[int, int, int, int], recipe: Recipe) -> Tensor:
