@@ -1,4 +1,4 @@
-"""Level sampling has the paper's marginals, in both draws (Sec. 3.3, 6.3, Table 4)."""
+"""Level sampling has the marginals it names, in every draw (Sec. 3.3, 6.3, Table 4)."""
 
 import re
 from math import sqrt
@@ -13,15 +13,17 @@ from dcs_common.levels import check_level_map, level_probabilities, sample_level
 
 N = 4
 P = [m / 10 for m in (1, 2, 3, 4)]
+ALIKE = [1 / 4] * 4
+DRAWS = ("stratified", "independent", "sample")
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def assert_marginal(counts: Tensor, draws: int) -> None:
+def assert_marginal(counts: Tensor, draws: int, expected: list[float] = P) -> None:
     """Shares of 1 to N along the last axis are p_m within five deviations of a binomial."""
-    for m, p in enumerate(P, start=1):
+    for m, p in enumerate(expected, start=1):
         share = (counts == m).double().mean(dim=-1)
         assert (share - p).abs().max() < 5 * sqrt(p * (1 - p) / draws)
 
@@ -32,43 +34,89 @@ def test_probabilities_are_the_papers(n: int) -> None:
     assert level_probabilities(n).tolist() == pytest.approx(expected, abs=1e-15)
 
 
+@pytest.mark.parametrize("n", [1, 3, 7])
+def test_equal_weights_treat_counts_alike(n: int) -> None:
+    probabilities = level_probabilities(n, "equal")
+    assert probabilities.dtype == torch.float64
+    assert probabilities.tolist() == pytest.approx([1 / n] * n, abs=1e-15)
+
+
 def test_independent_draws_have_the_papers_marginal() -> None:
     drawn = sample_level_map((5, 3, 31, 37), N, draw="independent", generator=generator())
     assert_marginal(drawn.flatten(), drawn.numel())
 
 
-@pytest.mark.parametrize("draw", ["stratified", "independent"])
-def test_every_patch_has_the_papers_marginal(draw: str) -> None:
-    """Each of 12 places on its own, over 3000 batches; places must not be favoured."""
+@pytest.mark.parametrize(("weights", "expected"), [("linear", P), ("equal", ALIKE)])
+@pytest.mark.parametrize("draw", DRAWS)
+def test_every_patch_has_the_marginal_of_the_weights(
+    draw: str, weights: str, expected: list[float]
+) -> None:
+    """Each of 24 places on its own, over 3000 batches; places must not be favoured."""
     source = generator(1)
-    maps = [sample_level_map((1, 2, 2, 3), N, draw=draw, generator=source) for _ in range(3000)]
-    assert_marginal(torch.stack(maps, dim=-1).flatten(0, 3), 3000)
+    maps = [
+        sample_level_map((2, 2, 2, 3), N, draw=draw, weights=weights, generator=source)
+        for _ in range(3000)
+    ]
+    assert_marginal(torch.stack(maps, dim=-1).flatten(0, 3), 3000, expected)
 
 
-def test_uniform_maps_have_the_papers_marginal() -> None:
+@pytest.mark.parametrize("draw", DRAWS)
+@pytest.mark.parametrize(("weights", "expected"), [("linear", P), ("equal", ALIKE)])
+def test_uniform_maps_have_the_marginal_of_the_weights(
+    weights: str, expected: list[float], draw: str
+) -> None:
     source = generator(2)
     drawn = []
     for _ in range(3000):
-        level_map = sample_level_map((2, 1, 2, 3), N, uniform_share=1.0, generator=source)
+        level_map = sample_level_map(
+            (2, 1, 2, 3), N, draw=draw, weights=weights, uniform_share=1.0, generator=source
+        )
         assert level_map.min() == level_map.max()
         drawn.append(level_map[0, 0, 0, 0])
-    assert_marginal(torch.stack(drawn), 3000)
+    assert_marginal(torch.stack(drawn), 3000, expected)
+
+
+def test_a_sample_has_one_count_of_its_own() -> None:
+    """All patches of a sample agree; two samples agree as often as independent draws do."""
+    source = generator(8)
+    agree = 0
+    for _ in range(2000):
+        level_map = sample_level_map((2, 3, 2, 5), N, draw="sample", generator=source)
+        assert (level_map.shape, level_map.dtype) == ((2, 3, 2, 5), torch.int64)
+        one, other = level_map.flatten(1)
+        assert one.min() == one.max()
+        assert other.min() == other.max()
+        agree += bool(one[0] == other[0])
+    p = sum(p * p for p in P)
+    assert abs(agree / 2000 - p) < 5 * sqrt(p * (1 - p) / 2000)
+
+
+@pytest.mark.parametrize("uniform_share", [0.0, 1.0])
+def test_a_map_of_one_count_can_be_written_to(uniform_share: float) -> None:
+    """It is spread over the patches, but not by views of one number."""
+    level_map = sample_level_map(
+        (2, 3, 5, 7), 8, draw="sample", uniform_share=uniform_share, generator=generator(9)
+    )
+    before = level_map.clone()
+    level_map[1, 2, 4, 6] = -1
+    assert (level_map != before).sum() == 1
 
 
 @given(
     shape=st.tuples(*(st.integers(1, most) for most in (3, 3, 5, 7))),
     n=st.integers(1, 8),
+    weights=st.sampled_from(("linear", "equal")),
     seed=st.integers(0, 10**6),
 )
 def test_stratified_draws_are_rectangular(
-    shape: tuple[int, int, int, int], n: int, seed: int
+    shape: tuple[int, int, int, int], n: int, weights: str, seed: int
 ) -> None:
     """Every segment of every sample has equally many tokens at each level, near the mean."""
-    level_map = sample_level_map(shape, n, generator=generator(seed))
+    level_map = sample_level_map(shape, n, weights=weights, generator=generator(seed))
     assert tuple(level_map.shape) == shape
     assert (level_map.dtype, level_map.device.type) == (torch.int64, "cpu")
     patches = shape[2] * shape[3]
-    at_least = level_probabilities(n).flip(0).cumsum(0).flip(0)
+    at_least = level_probabilities(n, weights).flip(0).cumsum(0).flip(0)
     for m in range(1, n + 1):
         tokens = (level_map >= m).sum(dim=(2, 3))
         assert tokens.min() == tokens.max()
@@ -82,7 +130,7 @@ def test_stratified_ranks_are_drawn_for_every_segment_and_sample() -> None:
     assert not any(torch.equal(level_map[i], level_map[j]) for i, j in pairs)
 
 
-@pytest.mark.parametrize("draw", ["stratified", "independent"])
+@pytest.mark.parametrize("draw", ["stratified", "independent"])  # not "sample": it mixes none
 def test_without_a_uniform_share_grids_are_mixed(draw: str) -> None:
     source = generator(4)
     for _ in range(100):
@@ -99,10 +147,10 @@ def test_the_uniform_share_is_a_probability() -> None:
     assert abs(uniform / 2000 - 0.3) < 5 * sqrt(0.3 * 0.7 / 2000)
 
 
-@pytest.mark.parametrize("draw", ["stratified", "independent"])
+@pytest.mark.parametrize("draw", DRAWS)
 def test_a_seed_gives_the_same_map(draw: str) -> None:
     first, again, other = (
-        sample_level_map((2, 3, 5, 7), 8, draw=draw, generator=generator(seed))
+        sample_level_map((3, 2, 5, 7), 8, draw=draw, generator=generator(seed))
         for seed in (6, 6, 7)
     )
     assert torch.equal(first, again)
@@ -168,7 +216,12 @@ def test_level_maps_are_checked(levels: object, message: str) -> None:
         ({"uniform_share": -0.5}, "`uniform_share` must be in [0, 1], but is -0.5."),
         (
             {"draw": "sorted"},
-            "`draw` must be 'stratified' or 'independent', but is 'sorted'. Choose one of them.",
+            "`draw` must be 'stratified', 'independent' or 'sample', but is 'sorted'. "
+            "Choose one of them.",
+        ),
+        (
+            {"weights": "square"},
+            "`weights` must be 'linear' or 'equal', but is 'square'. Choose one.",
         ),
     ],
 )
