@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,37 @@ def _without(tensors: dict[str, Tensor], name: str) -> None:
             "A checkpoint's optimiser must fit the trained parameters, but its state of "
             "'first.bias' does not. Go on with the code and settings that wrote it.",
         ),
+        (
+            lambda t: t.update({"optimizer/model/first.bias/exp_avg_sq": torch.zeros(())}),
+            "A checkpoint's optimiser must fit the trained parameters, but its state of "
+            "'first.bias' does not. Go on with the code and settings that wrote it.",
+        ),
+        (
+            lambda t: _without(t, "optimizer/model/first.bias/exp_avg_sq"),
+            "A checkpoint's optimiser must fit the trained parameters, but its state of "
+            "'first.bias' does not. Go on with the code and settings that wrote it.",
+        ),
+        (
+            lambda t: _without(t, "optimizer/model/first.bias/step"),
+            "A checkpoint's optimiser must fit the trained parameters, but its state of "
+            "'first.bias' does not. Go on with the code and settings that wrote it.",
+        ),
+        (
+            lambda t: t.update({"optimizer/model/first.bias/momentum_buffer": torch.zeros(7)}),
+            "A checkpoint's optimiser must fit the trained parameters, but its state of "
+            "'first.bias' does not. Go on with the code and settings that wrote it.",
+        ),
+        (
+            lambda t: t["optimizer/critic/layers.0.weight/exp_avg"][1, 2].fill_(torch.nan),
+            "A checkpoint's optimiser must hold finite numbers, but its state of 'layers.0.weight' "
+            "does not. Go on from an earlier checkpoint.",
+        ),
+        (
+            lambda t: t.update({"random/cpu": torch.zeros(3)}),
+            "A checkpoint's random state must fit torch's generator on 'cpu', but is torch.float32 "
+            f"(3,), not torch.uint8 {tuple(torch.get_rng_state().shape)}. "
+            "Go on with the release of torch that wrote it.",
+        ),
     ],
 )
 def test_a_checkpoint_of_other_networks_is_refused(
@@ -320,6 +352,17 @@ def test_a_checkpoint_of_other_networks_is_refused(
     save_file(tensors, path, metadata)
     with error(message):
         train_toy(Game(), settings(), tmp_path)
+
+
+def test_muon_does_not_take_over_the_state_of_adamw(tmp_path: Path) -> None:
+    config = settings()
+    train_toy(Regression(), config, tmp_path, stop=lambda: True)
+    muon = replace(config, optimizer=replace(config.optimizer, matrix_learning_rate=0.01))
+    with error(
+        "A checkpoint's optimiser must fit the trained parameters, but its state of "
+        "'first.weight' does not. Go on with the code and settings that wrote it."
+    ):
+        train_toy(Regression(), muon, tmp_path)
 
 
 def test_the_average_cannot_be_switched_on_half_way(tmp_path: Path) -> None:

@@ -105,6 +105,24 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert not torch.equal(task.networks["model"].rare, before)
 
 
+@pytest.mark.parametrize("network", ["model", "critic"])
+def test_weights_that_are_not_finite_are_not_saved(network: str, tmp_path: Path) -> None:
+    """A step can spoil them though its loss and gradient were finite."""
+    config = settings(checkpoint_every=3)
+    train_toy(Game(), config, tmp_path, stop=lambda: True)
+    kept = tmp_path / "checkpoint.safetensors"
+    before = kept.read_bytes()
+    spoiled_rate = replace(config.optimizer, learning_rate=3e38, weight_decay=3e38)
+    which = "optimizer" if network == "model" else "other_optimizer"
+    expected = re.escape(
+        message(2, f"the weights or optimiser of '{network}' are not finite", kept)
+    )
+    with pytest.raises(TrainingDiverged, match=f"^{expected}$"):
+        train_toy(Game(), replace(config, **{which: spoiled_rate}), tmp_path, stop=lambda: True)
+    assert kept.read_bytes() == before
+    assert not (tmp_path / "checkpoint.previous.safetensors").exists()
+
+
 # ---------------------------------------------------------------------- explosions
 
 LONG = settings(steps=40, explosion_factor=5.0, checkpoint_every=25, validate_every=0)

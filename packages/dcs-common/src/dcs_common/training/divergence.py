@@ -10,7 +10,7 @@ _NEEDED = 21
 
 
 class TrainingDiverged(ValueError):  # noqa: N818 - it reads as what happened
-    """A loss or gradient is not finite, or a loss has exploded."""
+    """A loss, gradient or weight is not finite, or a loss has exploded."""
 
 
 class LossHistory:

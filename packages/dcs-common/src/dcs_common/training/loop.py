@@ -83,8 +83,9 @@ def train(
         progress: show a bar on a terminal.
 
     Raises:
-        TrainingDiverged: if a loss or gradient is not finite, or a loss has exploded. All
-            processes stop at the same step and the last checkpoint stays.
+        TrainingDiverged: if a loss, a gradient or what a checkpoint would hold is not finite, or
+            a loss has exploded. All processes stop at the same step and the last checkpoint
+            stays.
         CheckpointError: if the folder's checkpoint cannot be used, or one could not be written.
         ValueError: if the batch cannot be divided, or the source has too few.
     """
@@ -223,24 +224,25 @@ class _Run:
 
     def _check(self, values: Mapping[str, float]) -> None:
         """Stop before a step that would spoil the weights; all processes see the same values."""
+        step = self.state.step + 1
         for name in self.state.networks:
             loss = values.get(f"loss/{name}", 0.0)
             norm = values[f"gradient/{name}"]
             if not isfinite(loss):
-                self._diverged(f"the loss of {name!r} is {loss:g}")
+                self._diverged(step, f"the loss of {name!r} is {loss:g}")
             if not isfinite(norm):
-                self._diverged(f"the gradient of {name!r} has norm {norm:g}")
+                self._diverged(step, f"the gradient of {name!r} has norm {norm:g}")
         main = f"loss/{self.state.main}"
         if main in values and not self.state.losses.accepts(values[main]):
-            self._diverged(f"the loss of {self.state.main!r} is {values[main]:g}")
+            self._diverged(step, f"the loss of {self.state.main!r} is {values[main]:g}")
 
-    def _diverged(self, what: str) -> None:
+    def _diverged(self, step: int, what: str) -> None:
         kept = self.folder / CHECKPOINT_FILE
         last = f"The last good checkpoint is {kept}" if kept.exists() else "There is no checkpoint"
         raise TrainingDiverged(
-            f"Losses and gradients must stay finite and near their usual size, but at step "
-            f"{self.state.step + 1} {what}. {last}. Lower the learning rate or `clip_norm`, or "
-            "normalise queries and keys (`qk_norm`), and look at the batch of that step."
+            "Losses and gradients must stay finite and near their usual size, but at step "
+            f"{step} {what}. {last}. Lower the learning rate or `clip_norm`, or normalise "
+            "queries and keys (`qk_norm`), and look at the batch of that step."
         )
 
     # ------------------------------------------------------------------ reports
@@ -281,6 +283,9 @@ class _Run:
     def save(self, identity: Mapping[str, Any]) -> None:
         """Write a checkpoint in the main process; all of them fail if that does."""
         state = self.state
+        spoiled = state.spoiled()  # finite gradients can still step out of range
+        if spoiled is not None:
+            self._diverged(state.step, f"the weights or optimiser of {spoiled!r} are not finite")
         tensors = state.tensors()
         failure: CheckpointError | None = None
         if self.world.is_main:

@@ -75,24 +75,28 @@ class NetworkOptimizer:
         """Take over what :meth:`tensors` gave.
 
         Raises:
-            CheckpointError: if there is state of a parameter that is not trained here, or of
-                another shape.
+            CheckpointError: if there is state of a parameter that is not trained here, of another
+                optimiser or shape, or it is not finite.
         """
         by_name: dict[str, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             name, _, entry = key.rpartition("/")
             by_name.setdefault(name, {})[entry] = value
         trained = {
-            name: parameter
+            name: _shapes(optimizer, parameter)
             for optimizer, names in self._parts
             for name, parameter in zip(names, _parameters(optimizer), strict=True)
         }
         for name, state in by_name.items():
-            shapes = {tuple(value.shape) for value in state.values() if value.ndim}
-            if name not in trained or shapes - {tuple(trained[name].shape)}:
+            if {entry: tuple(value.shape) for entry, value in state.items()} != trained.get(name):
                 raise CheckpointError(
                     "A checkpoint's optimiser must fit the trained parameters, but its state of "
                     f"{name!r} does not. Go on with the code and settings that wrote it."
+                )
+            if not all(bool(value.isfinite().all()) for value in state.values()):
+                raise CheckpointError(
+                    "A checkpoint's optimiser must hold finite numbers, but its state of "
+                    f"{name!r} does not. Go on from an earlier checkpoint."
                 )
         for optimizer, names in self._parts:
             whole: dict[str, Any] = optimizer.state_dict()
@@ -102,6 +106,14 @@ class NetworkOptimizer:
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _shapes(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, tuple[int, ...]]:
+    """Return the entries of a parameter's state with their shapes."""
+    shape = tuple(parameter.shape)
+    if isinstance(optimizer, torch.optim.AdamW):
+        return {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
+    return {"momentum_buffer": shape}
 
 
 def _can_be_fused(named: dict[str, nn.Parameter]) -> bool:

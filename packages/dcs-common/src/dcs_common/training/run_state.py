@@ -63,11 +63,21 @@ class RunState:
                 tensors[f"average/{key}"] = value
         return tensors
 
+    def spoiled(self) -> str | None:
+        """Name the first network whose weights or optimiser are not finite."""
+        for name, network in self.networks.items():
+            state = self.optimizers[name].tensors().items()
+            tensors = [*network.parameters(), *(v for k, v in state if not k.endswith("/step"))]
+            # One wait for the device, however many they are.
+            if tensors and not torch.stack([t.isfinite().all() for t in tensors]).all():
+                return name
+        return None
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over a checkpoint.
 
         Raises:
-            CheckpointError: if its tensors are not those of these networks.
+            CheckpointError: if its tensors are not those of these networks and this device.
         """
         tensors = checkpoint.tensors
         for name, network in self.networks.items():
@@ -76,12 +86,20 @@ class RunState:
             self.optimizers[name].load_tensors(_under(prefix, tensors))
         if self.average is not None:
             _load(self.average, "average/", tensors)
-        # Processes beyond those of the checkpoint keep the states that they have.
         rank = f"/{self.world.rank}" if self.world.rank else ""
-        if f"random/cpu{rank}" in tensors:
-            torch.set_rng_state(tensors[f"random/cpu{rank}"])
-        if self.world.device.type == "cuda" and f"random/cuda{rank}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"random/cuda{rank}"], self.world.device)
+        for kind, own in _random_states(self.world.device).items():
+            # Processes beyond those of the checkpoint keep the states that they have.
+            state = tensors.get(f"random/{kind}{rank}", own)
+            if (state.dtype, state.shape) != (own.dtype, own.shape):
+                raise CheckpointError(
+                    f"A checkpoint's random state must fit torch's generator on {kind!r}, but is "
+                    f"{state.dtype} {tuple(state.shape)}, not {own.dtype} {tuple(own.shape)}. "
+                    "Go on with the release of torch that wrote it."
+                )
+            if kind == "cuda":
+                torch.cuda.set_rng_state(state, self.world.device)
+            else:
+                torch.set_rng_state(state)
         self.step = checkpoint.step
         self.losses.restore(checkpoint.losses)
 
