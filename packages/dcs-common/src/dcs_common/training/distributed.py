@@ -1,15 +1,18 @@
 """One process or many: what ``torchrun`` or SLURM started."""
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_PARTING = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +107,18 @@ def joined_world(device: str | torch.device = "cpu") -> Iterator[World]:
     try:
         yield World(int(os.environ["RANK"]), size, device)
     finally:
-        dist.destroy_process_group()
+        _leave(device)
+
+
+def _leave(device: torch.device) -> None:
+    """Leave the group together.
+
+    Where a process leaves while another still talks, or DDP is still alive, gloo's threads now
+    and then abort the process on its way out. Who fails waits for the others a while, in vain if
+    they are gone.
+    """
+    gc.collect()
+    if device.type == "cpu":
+        with suppress(RuntimeError):
+            dist.monitored_barrier(timeout=_PARTING)
+    dist.destroy_process_group()
