@@ -32,6 +32,7 @@ from dcs_tok.training.latent_statistics import measure_latents
 from dcs_tok.training.plan import plan
 from dcs_tok.training.recipe import Recipe
 from dcs_tok.training.recipes import RECIPES, tiny
+from dcs_tok.training.rescale_latents import denoising_scales, rescale_latents
 from dcs_tok.training.task import TokenizerTask
 
 MODEL_FOLDER = "model"
@@ -142,7 +143,7 @@ def run(args: argparse.Namespace) -> str:
         identity = config_to_dict(recipe) | {"data": source.fingerprint}
         # Another run's folder is refused here, before a line of it changes.
         load_checkpoint(folder, identity, _MAY_CHANGE)
-        task = _task(args, recipe, world, folder)
+        task = _task(args, recipe, source, world, folder)
         _make(folder)
         if world.is_main:
             _write_record(folder, identity, args)
@@ -212,7 +213,9 @@ def _source(
     return PictureAndClipSource(args.data, recipe.scales, seed=seed, config=loading)
 
 
-def _task(args: argparse.Namespace, recipe: Recipe, world: World, folder: Path) -> TokenizerTask:
+def _task(
+    args: argparse.Namespace, recipe: Recipe, source: BatchSource, world: World, folder: Path
+) -> TokenizerTask:
     torch.manual_seed(recipe.training.seed)
     tok = DCSTok(recipe.model)
     tok.checkpoint_activations = args.checkpoint_activations
@@ -221,6 +224,9 @@ def _task(args: argparse.Namespace, recipe: Recipe, world: World, folder: Path) 
         said = initialise(tok, args.init_from, grows_levels=recipe.grows_levels)
         if world.is_main:
             print(f"dcs-tok: {said}", file=sys.stderr)
+        if recipe.initial_latent_std is not None:
+            found = measure_latents(tok.eval(), source.batches(_statistics_shares(recipe)))
+            rescale_latents(tok.train(), denoising_scales(found.std, recipe.initial_latent_std))
     perceptual = None
     if recipe.losses.perceptual:
         perceptual = PerceptualLoss(

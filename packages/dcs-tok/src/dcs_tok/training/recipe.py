@@ -69,6 +69,9 @@ class Recipe:
         training: how long and how fast.
         grows_levels: may start from a model of fewer levels.
         freezes_encoder: train the decoder alone.
+        initial_latent_std: root mean square deviation that ``--init-from`` gives the latents of the
+            last level, the others in proportion, without a change of what they decode to
+            (:mod:`dcs_tok.training.rescale_latents`); None leaves them as they are.
         starts_from: what ``--init-from`` is expected to be, for the reader.
     """
 
@@ -80,4 +83,5 @@ class Recipe:
     training: TrainingConfig
     grows_levels: bool = False
     freezes_encoder: bool = False
+    initial_latent_std: float | None = None
     starts_from: str = "nothing"

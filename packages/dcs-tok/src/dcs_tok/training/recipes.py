@@ -148,7 +148,9 @@ def nano_gen() -> Recipe:
     """The small model for generation: L2, perceptual loss, denoising and margin.
 
     Latents that a diffusion model can learn (Table 6): noise of deviation 3 in training and the
-    L2-margin of 1. Starts from nano; ``nano-gen-decoder`` fine-tunes the decoder without noise.
+    L2-margin of 1. Starts from nano with its latents rescaled to the deviation that Table 6 has for
+    the last level, as nano's are a thirtieth of the noise; ``nano-gen-decoder`` then fine-tunes the
+    decoder without noise.
     """
     base = nano()
     return replace(
@@ -164,6 +166,7 @@ def nano_gen() -> Recipe:
             denoise_std=3.0,
         ),
         training=replace(base.training, steps=8_000),
+        initial_latent_std=2.7,
         starts_from="nano",
     )
 
@@ -177,6 +180,7 @@ def nano_gen_decoder() -> Recipe:
         losses=replace(base.losses, denoise_std=0.0),
         training=replace(base.training, steps=2_000),
         freezes_encoder=True,
+        initial_latent_std=None,
         starts_from="nano-gen",
     )
 
