@@ -1,5 +1,6 @@
 """Timing by pairs in one run, the machine's own matmul rate, and peak memory of a process."""
 
+import os
 import re
 import resource
 import subprocess
@@ -67,10 +68,14 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def in_fresh_process(script: Path, *arguments: str) -> list[float]:
+def in_fresh_process(script: Path, *arguments: str, **environment: str) -> list[float]:
     """Run a script and return the numbers on the last line that it prints."""
     done = subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False
+        [sys.executable, str(script), *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{script.name} {' '.join(arguments)} failed:\n{done.stderr}")

@@ -14,11 +14,13 @@ import attention_speed
 import large_pictures
 import throughput
 import torch
+import training_speed
 import training_step
 
 BENCHMARKS = {
     "attention": attention_speed.run,
     "step": training_step.run,
+    "training": training_speed.run,
     "throughput": throughput.run,
     "large": large_pictures.run,
 }

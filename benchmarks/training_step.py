@@ -17,10 +17,10 @@ from dcs_tok import DCSTok, dcs_tok_b
 from dcs_tok import reference as plain
 
 
-def steps(tok: DCSTok) -> tuple[Callable[[], None], Callable[[], None]]:
+def steps(tok: DCSTok, side: int = 256) -> tuple[Callable[[], None], Callable[[], None]]:
     """Return one step of ours and one of the reference; each draws its levels anew."""
-    pixels = torch.rand(1, 3, 256, 256)
-    grid = source_grid((256, 256), 1, None, patches=16, segments_per_second=6)
+    pixels = torch.rand(1, 3, side, side)
+    grid = source_grid((side, side), 1, None, patches=16, segments_per_second=6)
     draws = torch.Generator().manual_seed(0)
 
     def ours() -> None:

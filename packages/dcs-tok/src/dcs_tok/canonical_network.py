@@ -27,6 +27,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from dcs_common.blocks import Blocks
+from dcs_common.recompute import call
 from dcs_tok.config import CanonicalConfig, CanonicalNetworkConfig
 
 
@@ -219,14 +220,22 @@ class DecoderNetwork(nn.Module):
         self.cells_out = MatrixConv(config.width, channels, 3)
         nn.init.zeros_(self.cells_out.weight)
 
-    def forward(self, linear: Tensor, latents: Tensor, levels: Tensor) -> Tensor:
+    def forward(
+        self, linear: Tensor, latents: Tensor, levels: Tensor, *, recompute: bool = False
+    ) -> Tensor:
         """Return what is added to the linear decode, for patches that hold the most levels.
 
         Args:
             linear: (b, h, w, F, g, g, 3), decoded linearly from the same latents.
             latents: (b, h, w, m, d), m <= n; tokens above a patch's count are zero.
             levels: (b, h, w), level counts from 1.
+            recompute: keep nothing before the last layer for the backward pass. The last layer is:
+                see :meth:`dcs_tok.depatchifier.Depatchifier.forward`.
         """
+        features = call(self._features, linear, latents, levels, recompute=recompute)
+        return from_cells(self.cells_out(features), self.frames, self.grid, self.cell)
+
+    def _features(self, linear: Tensor, latents: Tensor, levels: Tensor) -> Tensor:
         missing = len(self.level_embedding) - latents.shape[3]
         latents = nn.functional.pad(latents, (0, 0, 0, missing))
         features = self.cells_in(to_cells(linear - 0.5, self.cell))
@@ -236,8 +245,7 @@ class DecoderNetwork(nn.Module):
         )
         level = self.level_embedding[levels.to(features.device) - 1].permute(0, 3, 1, 2)
         level = level.repeat_interleave(self.cells, 2).repeat_interleave(self.cells, 3)
-        cells = self.cells_out(self.body(features + level))
-        return from_cells(cells, self.frames, self.grid, self.cell)
+        return self.body(features + level)
 
 
 def for_both_kinds(

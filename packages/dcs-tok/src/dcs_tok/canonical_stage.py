@@ -99,7 +99,7 @@ class CanonicalStage:
             return linear
         rows = self._rows_at_once(linear.shape, self.decoder)
         inputs = (linear, latents, held)
-        network = partial(call, self.decoder, recompute=self.recompute)
+        network = partial(self.decoder, recompute=self.recompute)
         return linear + in_strips(network, inputs, self.decoder.body.reach(), rows).to(linear)
 
     def _picture_bytes(self, height: int, width: int) -> int:

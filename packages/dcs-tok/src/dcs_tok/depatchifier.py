@@ -23,6 +23,7 @@ from dcs_common.attention import (
 from dcs_common.blocks import Blocks
 from dcs_common.norms import RMSNorm
 from dcs_common.positions import level_coordinates
+from dcs_common.recompute import call
 from dcs_common.rope import GroupedRope, RopeConfig, Rotation, rotate
 from dcs_tok.config import PatchNetworkConfig
 from dcs_tok.patch_block import PatchBlock
@@ -119,8 +120,17 @@ class Depatchifier(nn.Module):
             x = torch.cat([x, latents], dim=1)
         return block.finish(x, attended)
 
-    def forward(self, latents: Tensor, shared: PixelQueries) -> Tensor:
-        """Return pixels (p, P, c) of patches with latents (p, m, in_channels), m <= n."""
+    def forward(self, latents: Tensor, shared: PixelQueries, *, recompute: bool = False) -> Tensor:
+        """Return pixels (p, P, c) of patches with latents (p, m, in_channels), m <= n.
+
+        With ``recompute``, nothing before the last layer is kept for the backward pass. The last
+        layer is: the adaptive weight of Eq. 6 asks for its gradient before the backward pass,
+        which must not compute everything again and keep it.
+        """
+        x = call(self._features, latents, shared, recompute=recompute)
+        return self.pixels_out(self.norm(x))
+
+    def _features(self, latents: Tensor, shared: PixelQueries) -> Tensor:
         latents = self.latents_in(latents)
         count, levels = shared.tokens.shape[1], latents.shape[1]
         bias = pixel_logit_bias(count, self.config.pixel_logit_reference)
@@ -144,4 +154,4 @@ class Depatchifier(nn.Module):
                 pixels_only=last,
             )
             x = block.finish(x, attended)
-        return self.pixels_out(self.norm(x))
+        return x

@@ -226,7 +226,7 @@ class PatchStage:
                     outputs = None
                     if by_patch is not None and self.depatchifier is not None:
                         latents, shared = by_patch[rows, :count], self._queries(part)
-                        outputs = call(self.depatchifier, latents, shared, recompute=self.recompute)
+                        outputs = self.depatchifier(latents, shared, recompute=self.recompute)
                     linear = self._read_picture(frames, part, grid, index[piece])
                     pieces.append((piece, self.pixel_tokens.read(outputs, linear, part)))
                     self._report(len(piece), len(counts))

@@ -132,7 +132,13 @@ def run(args: argparse.Namespace) -> str:
     """Train a tokenizer."""
     recipe = chosen_recipe(args)
     if args.plan:
-        return plan(recipe, memory=args.memory, world_size=args.devices)
+        return plan(
+            recipe,
+            device=args.device,
+            world_size=args.devices,
+            memory=args.memory,
+            checkpoint_activations=args.checkpoint_activations,
+        )
     if not args.data:
         raise ValueError("`--data` must name pictures, but is empty. Give folders, zips or shards.")
     folder = args.output or Path("runs") / args.recipe

@@ -1,241 +1,291 @@
 """What a recipe costs, before anything runs (``dcs-tok train RECIPE --plan``).
 
-FLOPs and saved activations are measured on real forward and backward passes of one sample over two
-small grids of patches, of the recipe's own pixels per patch, and extrapolated: patch networks,
-convolutions and activations grow with the number of patches N (activations beside a constant part,
-weights in another precision), attention across patches with N^2: two grids give the coefficients.
+Tokens, FLOPs and memory follow from the recipe (:mod:`dcs_tok.training.step_cost`); time also from
+the machine's own rate for matrix products.
 """
 
 import time
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
-from dcs_common import level_probabilities, sample_level_map, source_grid
-from dcs_tok.data.geometry import BatchGeometry, draw_geometry
-from dcs_tok.discriminator import PatchDiscriminator
+from dcs_tok.config import DCSTokConfig
+from dcs_tok.data.geometry import BatchGeometry, draw_geometry, geometry_of_step
+from dcs_tok.losses.lpips_network import import_lpips
 from dcs_tok.tokenizer import DCSTok
+from dcs_tok.training.cost import StepCost
 from dcs_tok.training.recipe import Recipe
+from dcs_tok.training.step_cost import grid_shape, step_cost
+from dcs_tok.training.task import Critic
 
-SMALL_GRIDS = (3, 5)
-"""Patches along the short side of the two grids that are measured."""
 EFFICIENCY = 0.4
-"""Share of the matmul rate that a training step is taken to reach."""
-_BACKWARD = 3  # forward once, backward twice
-_DRAWS = 64  # geometries looked at, to find the mean and the largest
+"""Share of the rate of matrix products that a training step is taken to reach."""
+_STEPS_LOOKED_AT = 64
 _GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of one sample's forward and backward pass.
+def plan(
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    world_size: int = 1,
+    memory: float = 80e9,
+    checkpoint_activations: bool = False,
+) -> str:
+    """Return tokens, parameters, FLOPs, memory and time as Markdown.
 
-    Attributes:
-        flops: of matrix products, convolutions and attention.
-        saved_bytes: activations kept for the backward pass.
+    Args:
+        recipe: what is to be trained.
+        device: what it is to be trained on. Time is left out where there is none here.
+        world_size: devices.
+        memory: bytes of a device, for the largest micro-batch that fits.
+        checkpoint_activations: as of :class:`~dcs_tok.DCSTok`.
+
+    Raises:
+        ValueError: if the batch cannot be divided among devices and micro-batches.
     """
-
-    flops: float
-    saved_bytes: float
-
-
-class _SavedBytes:
-    """Counts the bytes of tensors kept for the backward pass, each storage once."""
-
-    def __init__(self, parameters: set[int]) -> None:
-        self._seen = parameters
-        self.total = 0
-
-    def pack(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._seen:
-            self._seen.add(storage.data_ptr())
-            self.total += storage.nbytes()
-        return tensor
-
-
-def measure(run: Any, network: nn.Module, precision: str) -> Cost:
-    """Measure a call that returns a loss; FLOPs are of forward and backward together."""
-    known = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-    saved, counter = _SavedBytes(known), FlopCounterMode(display=False)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
-    with counter, saved_tensors_hooks(saved.pack, lambda tensor: tensor), autocast:
-        run()
-    return Cost(_BACKWARD * counter.get_total_flops(), saved.total)
-
-
-def patches_of(geometry: BatchGeometry, patches: int, segments_per_second: int) -> int:
-    """Return the number of patches of a sample's grid with ``patches`` along its short side."""
-    grid = source_grid(
-        geometry.size,
-        geometry.frames,
-        geometry.fps,
-        patches=patches,
-        segments_per_second=segments_per_second,
-    )
-    segments, rows, columns = grid.shape
-    return segments * rows * columns
-
-
-def tokenizer_cost(tok: DCSTok, recipe: Recipe, geometry: BatchGeometry) -> Cost:
-    """Extrapolate the cost of one sample of a geometry from two small grids."""
-    counts, costs = [], []
-    for small in SMALL_GRIDS:
-        shrunk = [max(small, round(small * side / geometry.patches)) for side in geometry.size]
-        target = [
-            max(small, round(small * side / geometry.patches)) for side in geometry.target_size
-        ]
-        frames = () if geometry.fps is None else (geometry.frames,)
-        pixels = torch.rand(1, 3, *frames, *shrunk)
-        grid = source_grid(
-            (shrunk[0], shrunk[1]),
-            geometry.frames,
-            geometry.fps,
-            patches=small,
-            segments_per_second=tok.config.segments_per_second,
+    training = recipe.training
+    micro_batch = training.samples_per_share(world_size)
+    perceptual = _perceptual_network(recipe)
+    geometries = {"typical": typical_geometry(recipe), "largest": largest_geometry(recipe)}
+    found = {
+        geometry: step_cost(
+            recipe,
+            geometry,
+            checkpoint_activations=checkpoint_activations,
+            perceptual=perceptual,
+            on_cpu=torch.device(device).type == "cpu",
         )
-        levels = _level_map((1, *grid.shape), recipe)
+        for geometry in set(geometries.values())
+    }
+    costs = {name: found[geometry] for name, geometry in geometries.items()}
+    model, critic, fixed = networks(recipe, world_size, perceptual)
+    step_flops = costs["typical"].at(1).flops * training.batch_size
+    lines = [
+        f"{recipe.name}: {training.steps} steps of {training.batch_size}, {training.precision}, "
+        f"starts from {recipe.starts_from}; {world_size} x {training.accumulate} micro-batches of "
+        f"{micro_batch}, activations {'recomputed' if checkpoint_activations else 'kept'}",
+        "",
+        *_table(recipe, geometries, costs, memory - fixed, memory),
+        "",
+        f"parameters: {model / 1e6:.1f} M, discriminator {critic / 1e6:.1f} M",
+        f"weights, gradients, optimisers and averages: {fixed / _GIB:.2f} GiB on each device",
+        _fit(recipe, costs["largest"], memory, fixed, world_size, checkpoint_activations),
+        f"FLOPs: {step_flops:.3g} a step, {step_flops * training.steps:.3g} in all",
+        _time(recipe, step_flops, device, world_size),
+    ]
+    if recipe.losses.perceptual and perceptual is None:
+        lines.append(
+            "The perceptual loss is not counted: install it with `pip install 'dcs-tok[train]'`."
+        )
+    return "\n".join(lines)
 
-        def run(
-            pixels: Tensor = pixels,
-            levels: Tensor = levels,
-            small: int = small,
-            size: tuple[int, int] = (target[0], target[1]),
-        ) -> Tensor:
-            rebuilt, _ = tok(
-                pixels, geometry.fps, levels, small, size=size, target_fps=geometry.target_fps
-            )
-            return rebuilt.float().square().mean()
 
-        costs.append(measure(run, tok, recipe.training.precision))
-        counts.append(levels.numel())
-    full = patches_of(geometry, geometry.patches, tok.config.segments_per_second)
-    flops = _quadratic(counts, [cost.flops for cost in costs], full)
-    slope = (costs[1].saved_bytes - costs[0].saved_bytes) / (counts[1] - counts[0])
-    return Cost(flops, costs[0].saved_bytes + slope * (full - counts[0]))
+# ---------------------------------------------------------------- geometries
 
 
-def _level_map(shape: tuple[int, int, int, int], recipe: Recipe) -> Tensor:
-    """Return a level map that is typical of a recipe's draw."""
-    n, levels = recipe.model.num_levels, recipe.levels
-    if levels.draw == "sample":
-        return torch.full(shape, round(_mean_levels(recipe)))
-    generator = torch.Generator().manual_seed(0)
-    return sample_level_map(
-        shape, n, draw="stratified", weights=levels.weights, generator=generator
+def typical_geometry(recipe: Recipe) -> BatchGeometry:
+    """Return, of the run's first steps, the geometry whose work is nearest to their mean."""
+    scales, seed = recipe.scales, recipe.training.seed
+    seen = [geometry_of_step(scales, seed, step)[0] for step in range(_STEPS_LOOKED_AT)]
+    work = [pixel_work(recipe, geometry) for geometry in seen]
+    mean = sum(work) / len(work)
+    return min(zip(seen, work, strict=True), key=lambda pair: abs(pair[1] - mean))[0]
+
+
+def largest_geometry(recipe: Recipe) -> BatchGeometry:
+    """Return the geometry of the most work that a recipe can draw."""
+    scales = recipe.scales
+    most = replace(scales, short_sides=(max(scales.short_sides),), fps=(max(scales.fps),))
+    possible = [
+        draw_geometry(
+            replace(most, patches=(patches,), aspects=(aspect,)),
+            torch.Generator(),
+            "clip" if scales.clip_share else "picture",
+        )
+        for patches in scales.patches
+        for aspect in scales.aspects
+        if patches <= max(scales.short_sides)
+    ]
+    return max(possible, key=lambda geometry: pixel_work(recipe, geometry))
+
+
+def pixel_work(recipe: Recipe, geometry: BatchGeometry) -> float:
+    """Return about what the pixels of a sample cost, in any unit.
+
+    In a block of width w, attention among the P pixels of a patch costs P / 6w of what its
+    products with weights cost. Canonical patches add pixels of their own, as many at any scale.
+    """
+    segments, rows, columns = grid_shape(recipe, geometry)
+    patches = segments * rows * columns
+    model, work = recipe.model, 0.0
+    for size, frames in (
+        (geometry.size, geometry.frames),
+        (geometry.target_size, geometry.target_frames),
+    ):
+        pixels = size[0] * size[1] * frames
+        work += pixels
+        network, canonical = model.patchifier, model.canonical
+        if model.pixel_tokens == "source" and network is not None:
+            if network.pixel_attention == "full":
+                work += pixels**2 / (patches * 6 * network.width)
+        elif canonical is not None:
+            work += patches * canonical.grid**2 * (1 if geometry.fps is None else canonical.frames)
+    return work
+
+
+# ---------------------------------------------------------------- memory
+
+
+def networks(
+    recipe: Recipe, world_size: int, perceptual: Callable[[], nn.Module] | None
+) -> tuple[int, int, int]:
+    """Return parameters of model and discriminator, and bytes held all the time."""
+    training = recipe.training
+    with torch.device("meta"):
+        tok = DCSTok(recipe.model)
+        critic = Critic(recipe) if recipe.losses.adversarial else nn.Identity()
+        compared = nn.Identity() if perceptual is None else perceptual()
+    frozen = tok.encoding_half() if recipe.freezes_encoder else set()
+    is_muon = training.optimizer.matrix_learning_rate is not None
+    muon = set(tok.hidden_matrices()) if is_muon else set()
+    exchanged = int(world_size > 1)  # a second copy of gradients, for their exchange
+    values = 0
+    for name, parameter in tok.named_parameters():
+        copies = 1 + (training.ema_decay is not None)
+        if name not in frozen:
+            copies += 1 + exchanged + (1 if name in muon else 2)  # gradient, moments
+        values += copies * parameter.numel()
+    values += _count(critic) * (4 + exchanged) + _count(compared)
+    return _count(tok), _count(critic), 4 * values
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _fit(
+    recipe: Recipe, cost: StepCost, memory: float, fixed: int, world_size: int, recomputes: bool
+) -> str:
+    """Say whether the largest micro-batch fits, and what to do if not."""
+    training = recipe.training
+    micro_batch = training.samples_per_share(world_size)
+    needed = fixed + cost.bytes_at(micro_batch)
+    said = (
+        f"a micro-batch of {micro_batch} of the largest geometry: {needed / _GIB:.3g} GiB, "
+        f"{'fits' if needed <= memory else 'does not fit'} in {memory / 1e9:g} GB"
     )
+    if needed <= memory:
+        return said
+    fits = cost.largest(memory - fixed)
+    share = training.batch_size // world_size
+    parts = [n for n in range(1, share + 1) if share % n == 0 and share // n <= fits]
+    ways = [f"`--accumulate {parts[0]}`"] if parts else []
+    ways += [] if recomputes else ["`--checkpoint-activations`"]
+    return f"{said}. Use {' or '.join(ways) or 'smaller scales or more memory'}."
 
 
-def _mean_levels(recipe: Recipe) -> float:
-    counts = torch.arange(1, recipe.model.num_levels + 1, dtype=torch.float64)
-    return float(level_probabilities(len(counts), recipe.levels.weights) @ counts)
+def _perceptual_network(recipe: Recipe) -> Callable[[], nn.Module] | None:
+    """Return what builds the perceptual loss's network without weights, if lpips is there."""
+    if not recipe.losses.perceptual:
+        return None
+    try:
+        lpips = import_lpips()
+    except ValueError:
+        return None
+    trunk = recipe.losses.perceptual_trunk
+    build = partial(lpips.LPIPS, net=trunk, pretrained=False, pnet_rand=True, verbose=False)
+
+    def quietly() -> nn.Module:
+        with warnings.catch_warnings():  # lpips names torchvision's arguments as they once were
+            warnings.simplefilter("ignore", UserWarning)
+            return build()
+
+    return quietly
 
 
-def _quadratic(counts: list[int], values: list[float], at: int) -> float:
-    """Evaluate a N + b N^2 through two points; b is not negative."""
-    (n, m), (x, y) = counts, values
-    b = max(0.0, (y / m - x / n) / (m - n))
-    a = y / m - b * m
-    return a * at + b * at * at
+# ---------------------------------------------------------------- time
 
 
-def discriminator_cost(recipe: Recipe, geometry: BatchGeometry) -> tuple[int, Cost]:
-    """Return parameters and cost of judging one sample three times (once to fool, real, fake)."""
-    network = PatchDiscriminator(recipe.losses.discriminator)
-    side = 64
-    pixels = torch.rand(1, 3, side, side, requires_grad=True)
-    cost = measure(lambda: network(pixels).mean(), network, recipe.training.precision)
-    height, width = geometry.target_size
-    share = height * width * geometry.target_frames / side**2
-    count = sum(parameter.numel() for parameter in network.parameters())
-    return count, Cost(3 * cost.flops * share, 3 * cost.saved_bytes * share)
-
-
-def matmul_rate(precision: str, size: int = 2048) -> float:
+def matmul_rate(precision: str, device: str = "cpu") -> float:
     """Return the machine's rate for a square product, in FLOP per second."""
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    left = torch.rand(size, size).to(dtype)
+    on_cpu = torch.device(device).type == "cpu"
+    size, dtype = 2048 if on_cpu else 8192, getattr(torch, precision)
+    left = torch.rand(size, size, device=device).to(dtype)
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
         left @ left
+        if not on_cpu:
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
     return float(2 * size**3 / min(seconds))
 
 
-def plan(recipe: Recipe, *, memory: float = 80e9, world_size: int = 1) -> str:
-    """Return a table of tokens, parameters, FLOPs, memory and time, as Markdown.
-
-    Args:
-        recipe: what is to be trained.
-        memory: bytes of a device, for the largest micro-batch that fits.
-        world_size: devices.
-    """
-    tok, training = DCSTok(recipe.model), recipe.training
-    draws = torch.Generator().manual_seed(training.seed)
-    kinds = ["clip" if recipe.scales.clip_share else "picture", "picture"]
-    found = [
-        draw_geometry(recipe.scales, draws, "picture" if i % 2 else kinds[0])  # type: ignore[arg-type]
-        for i in range(_DRAWS)
-    ]
-    k_t = recipe.model.segments_per_second
-    largest = max(
-        found, key=lambda g: (g.frames * g.size[0] * g.size[1], patches_of(g, g.patches, k_t))
+def _time(recipe: Recipe, step_flops: float, device: str, world_size: int) -> str:
+    if torch.device(device).type != "cpu" and not torch.cuda.is_available():
+        return f"time: not known, as there is no {device} here to measure"
+    rate = matmul_rate(recipe.training.precision, device)
+    seconds = step_flops / (rate * EFFICIENCY) / world_size
+    return (
+        f"time, at {EFFICIENCY:.0%} of this machine's {rate / 1e9:.0f} GFLOP/s for matrix products "
+        f"on {device}: {seconds:.3g} s a step, {seconds * recipe.training.steps / 3600:.3g} h"
     )
-    middle = sorted(found, key=lambda g: g.frames * g.size[0] * g.size[1])[len(found) // 2]
-    parameters = sum(parameter.numel() for parameter in tok.parameters())
-    critic = 0
-    states = 5 if training.ema_decay is not None else 4  # weight, gradient, two moments, average
-    lines = [
-        f"{recipe.name}: {training.steps} steps of {training.batch_size}, {training.precision}, "
-        f"starts from {recipe.starts_from}",
-        "",
-        "| one sample | median geometry | largest geometry |",
-        "|---|---|---|",
-    ]
-    columns: list[dict[str, str]] = []
-    costs: list[Cost] = []
-    for geometry in (middle, largest):
-        cost = tokenizer_cost(tok, recipe, geometry)
-        if recipe.losses.adversarial:
-            critic, judged = discriminator_cost(recipe, geometry)
-            cost = Cost(cost.flops + judged.flops, cost.saved_bytes + judged.saved_bytes)
-        costs.append(cost)
-        columns.append(_column(recipe, geometry, cost, k_t))
-    lines += [f"| {key} | {columns[0][key]} | {columns[1][key]} |" for key in columns[0]]
-    fixed = 4 * states * parameters + 16 * critic
-    fits = int((memory - fixed) // costs[1].saved_bytes)
-    rate = matmul_rate(training.precision)
-    seconds = costs[0].flops * training.batch_size / (rate * EFFICIENCY) / world_size
-    lines += [
-        "",
-        f"parameters: {parameters / 1e6:.1f} M, discriminator {critic / 1e6:.1f} M",
-        f"weights, gradients, optimiser and average: {fixed / _GIB:.2f} GiB on each device",
-        f"largest micro-batch in {memory / 1e9:.0f} GB: {max(0, fits)} of the largest geometry",
-        f"FLOPs: {costs[0].flops * training.batch_size:.3g} a step, "
-        f"{costs[0].flops * training.batch_size * training.steps:.3g} in all",
-        f"time on this machine's CPU, at {EFFICIENCY:.0%} of its matmul rate of "
-        f"{rate / 1e9:.0f} GFLOP/s: {seconds:.3g} s a step, "
-        f"{seconds * training.steps / 3600:.3g} h",
-        "The perceptual network is not counted.",
-    ]
-    return "\n".join(lines)
 
 
-def _column(recipe: Recipe, geometry: BatchGeometry, cost: Cost, k_t: int) -> dict[str, str]:
-    patches = patches_of(geometry, geometry.patches, k_t)
-    n = recipe.model.num_levels
-    mean = _mean_levels(recipe)
-    height, width = geometry.size
-    frames = "" if geometry.fps is None else f", {geometry.frames} frames"
-    return {
-        "size": f"{width}x{height}{frames}, k = {geometry.patches}",
-        "pixels": f"{height * width * geometry.frames}",
-        "latent tokens, mean": f"{patches * mean:.0f} of {patches * n}",
-        "FLOPs, forward and backward": f"{cost.flops:.3g}",
-        "activations": f"{cost.saved_bytes / _GIB:.3f} GiB",
+# ---------------------------------------------------------------- table
+
+
+def _table(
+    recipe: Recipe,
+    geometries: dict[str, BatchGeometry],
+    costs: dict[str, StepCost],
+    free: float,
+    memory: float,
+) -> list[str]:
+    """Return a row for each quantity, a column for each geometry."""
+    columns = [_column(recipe, geometries[name], costs[name], free, memory) for name in geometries]
+    names = " | ".join(f"{name} geometry" for name in geometries)
+    lines = [f"| one sample | {names} |", "|---" * (1 + len(columns)) + "|"]
+    for key in columns[0]:
+        lines.append(f"| {key} | " + " | ".join(column[key] for column in columns) + " |")
+    return lines
+
+
+def _column(
+    recipe: Recipe, geometry: BatchGeometry, cost: StepCost, free: float, memory: float
+) -> dict[str, str]:
+    is_clip, model = geometry.fps is not None, recipe.model
+    sides = {
+        "input": (geometry.size, geometry.frames),
+        "target": (geometry.target_size, geometry.target_frames),
     }
+    column = {}
+    for name, (size, frames) in sides.items():
+        column[name] = f"{size[1]}x{size[0]}" + (f", {frames} frames" if is_clip else "")
+    tokens = [_pixel_tokens(model, cost.patches, *side, is_clip) for side in sides.values()]
+    return {
+        **column,
+        "patches": f"{cost.patches}, k = {geometry.patches}",
+        "pixel tokens, in and out": " and ".join(str(count) for count in tokens),
+        "latent tokens, mean": f"{cost.latent_tokens:.0f} of {cost.patches * model.num_levels}",
+        "FLOPs, forward and backward": f"{cost.at(1).flops:.3g}",
+        "activations": f"{cost.bytes_at(1) / _GIB:.3g} GiB",
+        f"largest micro-batch in {memory / 1e9:g} GB": str(cost.largest(free)),
+    }
+
+
+def _pixel_tokens(
+    config: DCSTokConfig, patches: int, size: tuple[int, int], frames: int, is_clip: bool
+) -> int:
+    """Return the pixel tokens, or cells, of all patches of a sample."""
+    canonical = config.canonical
+    if config.pixel_tokens == "source" or canonical is None:
+        return size[0] * size[1] * frames
+    cells = patches * (canonical.grid // canonical.cell) ** 2
+    # A cell of the networks holds all frames, a token of the transformer one.
+    return cells * (canonical.frames if is_clip and config.patchifier is not None else 1)

@@ -1,0 +1,155 @@
+"""Training: the nano recipe's rate, the paper's tokenizer against the plain step, planned memory.
+
+Run as a script with ``kept`` or ``recomputed``, it prints the bytes that one step of the mid-size
+model adds to the process, measured and planned.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from measure import in_fresh_process, matmul_rate, paired_ratio, peak_bytes, seconds
+from training_step import steps
+
+from dcs_common.training import Share
+from dcs_tok import DCSTok, DCSTokConfig, dcs_tok_b
+from dcs_tok.data import ScaleConfig, TrainingBatch
+from dcs_tok.training import LossWeights, Recipe, TokenizerTask
+from dcs_tok.training.meter import Meter
+from dcs_tok.training.plan import largest_geometry
+from dcs_tok.training.recipes import nano, stage_3
+from dcs_tok.training.step_cost import step_cost
+
+SIDE, SAMPLES = 128, 2
+# glibc gives back what is freed, so that the peak is that of tensors, not of holes between them.
+RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**16), "MALLOC_TRIM_THRESHOLD_": str(2**17)}
+
+
+def mid_size() -> DCSTokConfig:
+    """The paper's kind at a size whose step takes a second."""
+    config = dcs_tok_b()
+    network = replace(config.patchifier, width=128, heads=4)
+    trunk = replace(config.encoder, width=384, heads=6, blocks=4)
+    return replace(config, patchifier=network, depatchifier=network, encoder=trunk, decoder=trunk)
+
+
+def step(
+    recipe: Recipe, batch: int, side: int, patches: int, device: str = "cpu", *, recompute: bool
+) -> Callable[[], None]:
+    """Return the losses' forward and backward pass on pictures, as the training loop has it."""
+    torch.manual_seed(0)
+    tok = DCSTok(recipe.model).to(device).train()
+    tok.checkpoint_activations = recompute
+    task = TokenizerTask(tok, recipe)
+    pixels = torch.rand(batch, 3, side, side, device=device)
+    samples = TrainingBatch(
+        pixels=pixels,
+        target=pixels,
+        fps=None,
+        target_fps=None,
+        patches=patches,
+        names=("",) * batch,
+    )
+    is_bfloat16 = recipe.training.precision == "bfloat16"
+
+    def call() -> None:
+        for network in task.networks.values():
+            network.zero_grad()
+        losses = task.losses(samples, Share(0, 0, batch, batch), task.networks)
+        while True:
+            with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16):
+                found = next(losses, None)
+            if found is None:
+                break
+            found[1].backward()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return call
+
+
+def rate_row(name: str, call: Callable[[], None], batch: int, device: str = "cpu") -> str:
+    """Return pictures per second and the share of the bfloat16 matmul rate in the same run."""
+    with Meter() as meter:
+        call()
+    matmul = matmul_rate(torch.bfloat16) if device == "cpu" else _cuda_matmul_rate()
+    fastest = min(seconds(call) for _ in range(5))
+    rate = meter.flops / fastest
+    return (
+        f"| {name} | {batch / fastest:.1f} | {rate / 1e9:.0f} | {matmul / 1e9:.0f} "
+        f"| {rate / matmul:.0%} |"
+    )
+
+
+def _cuda_matmul_rate(size: int = 8192) -> float:
+    left, right = torch.randn(2, size, size, device="cuda", dtype=torch.bfloat16)
+
+    def product() -> None:
+        left @ right
+        torch.cuda.synchronize()
+
+    product()
+    return 2 * size**3 / min(seconds(product) for _ in range(5))
+
+
+def planned(recompute: bool) -> tuple[float, float]:
+    """Take a step of the mid-size model; return the bytes it adds, and those planned."""
+    recipe = _mid_size_recipe()
+    call = step(recipe, SAMPLES, SIDE, 16, recompute=recompute)
+    before = peak_bytes()
+    call()
+    measured = peak_bytes() - before
+    cost = step_cost(recipe, largest_geometry(recipe), checkpoint_activations=recompute)
+    # The step makes the gradients; the pixels were there before it.
+    tok = DCSTok(recipe.model)
+    gradients = 4 * sum(parameter.numel() for parameter in tok.parameters())
+    return measured, cost.bytes_at(SAMPLES) - SAMPLES * cost.batch_bytes + gradients
+
+
+def _mid_size_recipe() -> Recipe:
+    recipe = stage_3()
+    return replace(
+        recipe,
+        model=mid_size(),
+        scales=ScaleConfig(short_sides=(SIDE,)),
+        losses=LossWeights(margin_weight=0.001, denoise_std=3.0),
+        training=replace(recipe.training, precision="float32"),
+    )
+
+
+def run() -> list[str]:
+    """Return Markdown tables."""
+    batch = 16
+    lines = [
+        "| step, forward and backward | pictures/s | GFLOP/s | matmul, bfloat16 | share |",
+        "|---|---|---|---|---|",
+        rate_row(
+            f"nano recipe, 128 px, batch {batch}, bfloat16",
+            step(nano(), batch, 128, 8, recompute=False),
+            batch,
+        ),
+    ]
+    if torch.cuda.is_available():
+        recipe = replace(stage_3(), losses=replace(stage_3().losses, perceptual=0.0))
+        call = step(recipe, 8, 256, 16, "cuda", recompute=False)
+        lines.append(rate_row("dcs-tok-b, 256 px, batch 8, bfloat16, GPU", call, 8, "cuda"))
+    ratio, fast, slow = paired_ratio(*steps(DCSTok(mid_size()), side=SIDE), rounds=3)
+    lines += [
+        "",
+        "| step of a mid-size tokenizer of the paper's kind | ratio | ours, s | reference, s |",
+        "|---|---|---|---|",
+        f"| {SIDE} px, 8 levels, float32 | {ratio:.2f} | {fast:.2f} | {slow:.2f} |",
+        "",
+        "| memory that a step adds, the same model | planned / measured | GiB |",
+        "|---|---|---|",
+    ]
+    for kind in ("kept", "recomputed"):
+        measured, expected = in_fresh_process(Path(__file__), kind, **RETURN_MEMORY)
+        lines.append(f"| activations {kind} | {expected / measured:.2f} | {measured / 2**30:.2f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    print(*planned(sys.argv[1] == "recomputed"))
