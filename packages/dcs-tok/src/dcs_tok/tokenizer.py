@@ -21,9 +21,6 @@ from torch import Tensor
 from dcs_common.geometry import (
     PatchGrid,
     Rate,
-    exact_rate,
-    frames_at_rate,
-    segment_frames,
     source_grid,
     start_anchored_phase,
 )
@@ -35,13 +32,14 @@ from dcs_common.token_layout import TokenLayout
 from dcs_tok.canonical_network import DecoderNetwork, EncoderNetwork, for_both_kinds
 from dcs_tok.canonical_stage import CanonicalStage
 from dcs_tok.config import DCSTokConfig, dcs_tok_b
+from dcs_tok.decoding_target import decoding_target, still_segments
 from dcs_tok.depatchifier import Depatchifier
 from dcs_tok.linear_path import LinearCode, LinearPath
 from dcs_tok.patch_stage import PatchStage, Progress
 from dcs_tok.patch_work import DEFAULT_MAX_MEMORY
 from dcs_tok.patchifier import Patchifier
 from dcs_tok.pixel_tokens import PixelTokens
-from dcs_tok.pixels import check_pixels, check_size
+from dcs_tok.pixels import check_pixels
 from dcs_tok.trunk import Trunk
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -284,53 +282,10 @@ class DCSTok(PretrainedModel):
         fps: Rate | None,
         levels: int | Tensor | None,
     ) -> tuple[Latents, PatchGrid]:
-        """Check a request; return latents cut to the asked levels and the grid to fill."""
-        config = self.config
-        if latents.tokens.shape[5] != config.latent_channels:
-            raise ValueError(
-                f"Latents must have {config.latent_channels} channels for this model, but have "
-                f"{latents.tokens.shape[5]}. Decode them with the model that made them."
-            )
-        if latents.num_levels > config.num_levels:
-            raise ValueError(
-                f"Latents must have at most {config.num_levels} levels for this model, but have "
-                f"{latents.num_levels}. Cut them with `take_levels` or use their own model."
-            )
-        if None not in (latents.tokenizer, self.fingerprint) and (
-            latents.tokenizer != self.fingerprint
-        ):
-            raise ValueError(
-                f"Latents must come from the tokenizer that decodes them ({self.fingerprint}), "
-                f"but come from {latents.tokenizer}. Load that model."
-            )
-        if levels is not None:
-            shape = tuple(latents.levels.shape)
-            level_map = check_level_map(levels, shape, latents.num_levels)
-            kept = torch.minimum(level_map.to(latents.levels.device), latents.levels.long())
-            tokens = latents.tokens[..., : int(kept.max()), :]
-            latents = replace(latents, tokens=tokens, levels=kept)
-        size = latents.size if size is None else check_size(size)
-        segments, rows, columns = latents.grid
-        if latents.fps is None:
-            if fps is not None:
-                raise ValueError(f"Images have no frame rate, but `fps` is {fps}. Leave it out.")
-            spans = segment_frames(1, None, config.segments_per_second)
-        else:
-            rate = latents.fps if fps is None else exact_rate(fps)
-            spans = segment_frames(
-                frames_at_rate(latents.frames, latents.fps, rate),
-                rate,
-                config.segments_per_second,
-                latents.phase,
-                segments,
-            )
-        return latents, PatchGrid(size, rows, columns, spans)
+        return decoding_target(latents, size, fps, levels, self.config, self.fingerprint)
 
     def _is_still(self, latents: Latents) -> tuple[bool, ...]:
-        """Tell of each segment whether its source held a single frame."""
-        k_t, segments = self.config.segments_per_second, latents.grid[0]
-        spans = segment_frames(latents.frames, latents.fps, k_t, latents.phase, segments)
-        return tuple(len(span.times) == 1 for span in spans)
+        return still_segments(latents, self.config.segments_per_second)
 
     def _latent_tokens(self, latents: Latents) -> Tensor:
         """Return the tokens on the model's device and in its precision."""
