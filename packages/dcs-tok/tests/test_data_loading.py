@@ -24,6 +24,7 @@ from dcs_tok.data.sources import SampleOpener, find_samples
 from .data_files import (
     deflated,
     numbered_clip,
+    numbers_of,
     picture_folder,
     same,
     samples_of,
@@ -75,6 +76,18 @@ def test_any_division_of_a_step_gives_the_same_samples(
         assert one[0] == other[0]
         assert torch.equal(one[1], other[1])
         assert torch.equal(one[2], other[2])
+
+
+def test_first_frames_of_clips_are_pictures(folder: Path) -> None:
+    scales = ScaleConfig(short_sides=(16,), patches=(4,), flip=False, first_frames=True)
+    data = source(folder, scales)
+    assert data.samples == {"picture": find_samples([folder])}
+    epoch = samples_of(list(data.batches(whole_steps(0, 2, 7))))
+    clips = {name: pixels for name, pixels, _ in epoch if name.endswith(".mp4")}
+    assert sorted(clips) == [f"{folder}/{i}.mp4" for i in range(3)]
+    for pixels in clips.values():
+        assert numbers_of(pixels.unsqueeze(1)) == [0]
+    assert source(folder).fingerprint != data.fingerprint
 
 
 @FORK

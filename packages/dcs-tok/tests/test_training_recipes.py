@@ -31,6 +31,7 @@ def test_stages_are_the_columns_of_table_4(name: str) -> None:
     assert recipe.model == replace(dcs_tok_b(), num_levels=levels)
     assert (min(recipe.scales.short_sides), max(recipe.scales.short_sides)) == sides
     assert recipe.scales.asymmetric == (name != "stage-1")
+    assert recipe.scales.first_frames == (name == "stage-2")
     assert recipe.scales.patches == (16,)
     assert recipe.scales.crop == "largest"
     if rates is None:

@@ -37,7 +37,7 @@ def test_the_last_level_has_the_deviation_that_was_asked_for() -> None:
 
 @given(seed=st.integers(0, 2**31))
 def test_no_other_proportions_lose_less_to_small_noise(seed: int) -> None:
-    """Error of a value of deviation s sent as g s, read back linearly: s^2 / (1 + (g s / noise)^2)."""
+    """A value of deviation s, sent with t, errs by s^2 / (1 + (t / noise)^2) when read back."""
     generator = torch.Generator().manual_seed(seed)
     std = torch.rand(3, 4, generator=generator, dtype=torch.float64) + 0.05
     sent = std * denoising_scales(std, 1.0)

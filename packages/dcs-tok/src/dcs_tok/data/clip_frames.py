@@ -111,3 +111,9 @@ def open_clip(open_file: Callable[[], IO[bytes]], name: str) -> Iterator[ClipFra
             file = stack.enter_context(open_file())
             clip = ClipFrames(stack.enter_context(av.open(file)), name)
         yield clip
+
+
+def first_frame(open_file: Callable[[], IO[bytes]], name: str) -> Tensor:
+    """Return the first frame of a clip as uint8 (3, H, W); arguments and errors as above."""
+    with open_clip(open_file, name) as clip:
+        return next(clip.at([0]))[1]

@@ -34,6 +34,8 @@ class ScaleConfig:
             to the largest region.
         flip: mirror half of the samples, left to right.
         clip_share: share of the steps whose batches are clips.
+        first_frames: the first frame of every clip of the sources is a picture, too (Table 4's
+            second stage). Of files alone: shards of pictures hold what they hold.
         fps: frame rates of clips. Rates above a clip's own repeat frames.
         clip_seconds: duration of a clip; 2/3 s at 24 fps are 16 frames.
 
@@ -48,6 +50,7 @@ class ScaleConfig:
     crop: Literal["largest", "native"] = "largest"
     flip: bool = True
     clip_share: float = 0.0
+    first_frames: bool = False
     fps: tuple[Rate, ...] = (24,)
     clip_seconds: float = 2 / 3
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from dcs_common.training import Share, seeded_generator
 from dcs_tok.clips import import_pyav
 from dcs_tok.data.batch import TrainingBatch, stack_pairs
+from dcs_tok.data.clip_frames import first_frame
 from dcs_tok.data.clip_window import clip_pair
 from dcs_tok.data.corruption import CorruptionCount, name_first
 from dcs_tok.data.epoch_order import EpochOrder
@@ -101,6 +102,9 @@ class PictureAndClipSource:
         self.samples: dict[Kind, tuple[SampleFile, ...]] = {
             kind: tuple(sample for sample in found if sample.kind == kind) for kind in kinds
         }
+        first_frames = scales.first_frames and any(sample.kind == "clip" for sample in found)
+        if first_frames and "picture" in kinds:
+            self.samples["picture"] = found
         for kind, samples in self.samples.items():
             if not samples:
                 raise ValueError(
@@ -108,7 +112,7 @@ class PictureAndClipSource:
                     f"hold none of {', '.join(ENDINGS[kind])}. Name others, or change "
                     "`clip_share`."
                 )
-        if "clip" in kinds:
+        if "clip" in kinds or first_frames:
             import_pyav()
         names = "\n".join(sample.name for kind in kinds for sample in self.samples[kind])
         self.fingerprint = hashlib.sha256(names.encode()).hexdigest()[:16]
@@ -134,7 +138,7 @@ def kinds_asked_for(scales: ScaleConfig) -> tuple[Kind, ...]:
 
 
 class PictureCache:
-    """Reads pictures, and keeps the first that fit into a number of bytes."""
+    """Reads pictures and first frames of clips; keeps the first that fit into so many bytes."""
 
     def __init__(self, opener: SampleOpener, capacity: int) -> None:
         self._opener = opener
@@ -145,7 +149,10 @@ class PictureCache:
         """Return a picture as uint8 (3, H, W)."""
         if sample in self._kept:
             return self._kept[sample]
-        picture = self._opener.read_picture(sample)
+        if sample.kind == "clip":
+            picture = first_frame(lambda: self._opener.open(sample), sample.location)
+        else:
+            picture = self._opener.read_picture(sample)
         if picture.nbytes <= self._free:
             self._free -= picture.nbytes
             self._kept[sample] = picture

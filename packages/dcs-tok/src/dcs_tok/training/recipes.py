@@ -1,7 +1,7 @@
 """The runs: Table 4's three stages, the decoder fine-tuning, and the small models that ship.
 
     dcs-tok train stage-1 --data imagenet/ --output runs/stage-1
-    dcs-tok train stage-2 --data imagenet/ frames/ --init-from runs/stage-1/model ...
+    dcs-tok train stage-2 --data imagenet/ koala/ --init-from runs/stage-1/model ...
 
 A recipe is a function, so that a run of one's own is ``dataclasses.replace`` of it. ``--tiny``
 gives each a form that keeps its shape and runs on a laptop in minutes.
@@ -49,7 +49,7 @@ def stage_2() -> Recipe:
         first,
         name="stage-2",
         model=dcs_tok_b(),
-        scales=ScaleConfig(short_sides=SHORT_SIDES, asymmetric=True),
+        scales=ScaleConfig(short_sides=SHORT_SIDES, asymmetric=True, first_frames=True),
         losses=replace(first.losses, perceptual_size=256),
         training=replace(
             first.training,
