@@ -58,9 +58,14 @@ def build(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 @nox.parametrize("package", [nox.param(name, id=name) for name in PACKAGES])
 def tests(session: nox.Session, package: str) -> None:
-    """Run each package's tests in its own environment, from its own wheel."""
-    session.install(*CONSTRAINTS, *wheels(package, extra="[test]"))
-    session.run("pytest", "-c", "pyproject.toml", f"packages/{package}/tests", *session.posargs)
+    """Run each package's tests in its own environment, from its own wheel, two at a time."""
+    session.install(*CONSTRAINTS, "pytest-xdist", *wheels(package, extra="[test]"))
+    # Two tests of one thread each finish sooner than one of two; `-- -n 0` is one after another.
+    session.run(
+        *("pytest", "-c", "pyproject.toml", "-n", "2", "--dist", "worksteal"),
+        *(f"packages/{package}/tests", *session.posargs),
+        env={"OMP_NUM_THREADS": "1"},
+    )
 
 
 @nox.session
