@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from measure import in_fresh_process, matmul_rate, paired_ratio, peak_bytes, seconds
-from training_step import steps
+from training_step import PRECISIONS, steps
 
 from dcs_common.training import Share
 from dcs_tok import DCSTok, DCSTokConfig, dcs_tok_b
@@ -135,12 +135,15 @@ def run() -> list[str]:
         recipe = replace(stage_3(), losses=replace(stage_3().losses, perceptual=0.0))
         call = step(recipe, 8, 256, 16, "cuda", recompute=False)
         lines.append(rate_row("dcs-tok-b, 256 px, batch 8, bfloat16, GPU", call, 8, "cuda"))
-    ratio, fast, slow = paired_ratio(*steps(DCSTok(mid_size()), side=SIDE), rounds=3)
+    tok, speeds = DCSTok(mid_size()), []
+    for precision in PRECISIONS:
+        ratio, fast, slow = paired_ratio(*steps(tok, SIDE, precision), rounds=3)
+        speeds.append(f"| {precision} | {ratio:.2f} | {fast:.2f} | {slow:.2f} |")
     lines += [
         "",
-        "| step of a mid-size tokenizer of the paper's kind | ratio | ours, s | reference, s |",
+        f"| mid-size tokenizer of the paper's kind, {SIDE} px | ratio | ours, s | reference, s |",
         "|---|---|---|---|",
-        f"| {SIDE} px, 8 levels, float32 | {ratio:.2f} | {fast:.2f} | {slow:.2f} |",
+        *speeds,
         "",
         "| memory that a step adds, the same model | planned / measured | GiB |",
         "|---|---|---|",

@@ -1,12 +1,16 @@
-"""Without gradients, attention in bfloat16 on a CPU is two products on pieces: the same softmax."""
+"""In bfloat16 on a CPU, attention is products on pieces: the same softmax, the same gradients."""
 
 import pytest
 import torch
 from torch import Tensor
 
-import dcs_common.attention as attention
-from dcs_common.attention import latent_to_pixel_attention, level_causal_attention
-from dcs_common.attention_reference import additive, lca_mask, lpa_mask, masked_attention
+from dcs_common import attention_by_products
+from dcs_common.attention import (
+    latent_to_pixel_attention,
+    level_causal_attention,
+    pixel_to_latent_attention,
+)
+from dcs_common.attention_reference import additive, lca_mask, lpa_mask, masked_attention, pla_mask
 from dcs_common.token_layout import TokenLayout
 
 SAMPLES, SEGMENTS, ROWS, COLUMNS, LEVELS, HEADS, WIDTH = 2, 3, 1, 5, 3, 7, 11
@@ -41,7 +45,7 @@ def test_lca_is_the_masked_softmax_in_pieces_of_any_size(
     weights_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pieces of single queries, of some queries, of one head, of some heads, and all at once."""
-    monkeypatch.setattr(attention, "_WEIGHTS_AT_ONCE", weights_at_once)
+    monkeypatch.setattr(attention_by_products, "_WEIGHTS_AT_ONCE", weights_at_once)
     qkv, layout, expected = lca_case()
     (group,) = layout.groups
     out = level_causal_attention(*qkv, group)
@@ -50,16 +54,37 @@ def test_lca_is_the_masked_softmax_in_pieces_of_any_size(
     assert relative_error(out, expected) < 0.01
 
 
-def test_lpa_is_the_masked_softmax() -> None:
+@pytest.mark.parametrize("pattern", ["PLA", "LPA"])
+@pytest.mark.parametrize("bias", [0.0, -0.7])
+def test_attention_in_patches_is_the_masked_softmax_and_so_are_its_gradients(
+    pattern: str, bias: float
+) -> None:
     pixels, latents = 13, 5
-    qkv = inputs(3, pixels + latents, HEADS, WIDTH)
-    exact = [part.double() for part in qkv]
-    expected = masked_attention(*exact, additive(lpa_mask(pixels, latents), exact[0]))
-    assert relative_error(latent_to_pixel_attention(*qkv, pixels), expected) < 0.01
+    attend, mask = {
+        "PLA": (pixel_to_latent_attention, pla_mask),
+        "LPA": (latent_to_pixel_attention, lpa_mask),
+    }[pattern]
+    qkv = [part.requires_grad_() for part in inputs(3, pixels + latents, HEADS, WIDTH)]
+    exact = [part.detach().double().requires_grad_() for part in qkv]
+    logits = additive(mask(pixels, latents), exact[0])
+    biased = slice(pixels, None) if pattern == "PLA" else slice(pixels)
+    logits[biased, :pixels] += bias
+    expected = masked_attention(*exact, logits)
+    out = attend(*qkv, pixels, bias=bias)
+    assert out.dtype == torch.bfloat16
+    assert relative_error(out, expected) < 0.01
+    gradients = torch.autograd.grad(out.square().sum(), qkv)
+    wanted = torch.autograd.grad(expected.square().sum(), exact)
+    for gradient, by_mask in zip(gradients, wanted, strict=True):
+        assert relative_error(gradient, by_mask) < 0.03
 
 
+@pytest.mark.parametrize("weights_at_once", [1, 90, 400, 2**20])
 @pytest.mark.parametrize("wanted", [0, 1, 2])
-def test_each_input_gets_its_gradient(wanted: int) -> None:
+def test_each_input_gets_its_gradient(
+    wanted: int, weights_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_by_products, "_WEIGHTS_AT_ONCE", weights_at_once)
     qkv, layout, _ = lca_case()
     (group,) = layout.groups
     exact = [part.double().requires_grad_() for part in qkv]
@@ -79,4 +104,13 @@ def test_inputs_that_require_gradients_may_be_used_without() -> None:
     with torch.no_grad():
         out = level_causal_attention(*(part.requires_grad_() for part in qkv), group)
     assert not out.requires_grad
+    assert relative_error(out, expected) < 0.01
+
+
+def test_under_autocast_all_inputs_are_rounded() -> None:
+    qkv, layout, expected = lca_case()
+    (group,) = layout.groups
+    with torch.autocast("cpu", torch.bfloat16):
+        out = level_causal_attention(*(part.float() for part in qkv), group)
+    assert out.dtype == torch.bfloat16
     assert relative_error(out, expected) < 0.01

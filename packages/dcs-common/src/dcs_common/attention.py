@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from dcs_common import attention_by_products
 from dcs_common.token_layout import TokenGroup
 
 PixelAttention = Literal["full", "self"]
@@ -59,38 +60,9 @@ def _take_boxes(x: Tensor, boxes: tuple[Slices, ...]) -> tuple[Tensor, ...]:
     return _TakeBoxes.apply(x, boxes)
 
 
-# bfloat16 attention weights held at once by :func:`_attend_by_products`, 2 MiB: they stay in the
-# processor's cache.
-_WEIGHTS_AT_ONCE = 2**20
-
-
-def _attend_by_products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attend by two matrix products, on pieces of heads and queries; no gradient.
-
-    PyTorch's fused kernel takes no advantage of bfloat16 on a CPU, its matrix products do. Logits
-    are rounded to bfloat16 here.
-    """
-    batch, num_queries, heads, head_dim = query.shape
-    scaled, keys, values = (
-        x.transpose(1, 2).flatten(0, 1) for x in (query * head_dim**-0.5, key, value)
-    )
-    rows = min(num_queries, max(1, _WEIGHTS_AT_ONCE // key.shape[1]))
-    at_once = max(1, _WEIGHTS_AT_ONCE // (rows * key.shape[1]))
-    out = query.new_empty(batch, heads, num_queries, head_dim)
-    pieces = zip(
-        *(x.split(at_once) for x in (scaled, keys, values, out.flatten(0, 1))), strict=True
-    )
-    for q, k, v, target in pieces:
-        for some, part in zip(q.split(rows, dim=1), target.split(rows, dim=1), strict=True):
-            part.copy_(torch.bmm(torch.bmm(some, k.mT).softmax(dim=-1), v))
-    return out.transpose(1, 2)
-
-
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    if mask is None and query.device.type == "cpu" and query.dtype == torch.bfloat16:
-        needs_gradient = query.requires_grad or key.requires_grad or value.requires_grad
-        if not (needs_gradient and torch.is_grad_enabled()):
-            return _attend_by_products(query, key, value)
+    if attention_by_products.suits(query):
+        return attention_by_products.attend_by_products(query, key, value, mask)
     out = scaled_dot_product_attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
     )
@@ -203,11 +175,12 @@ def latent_to_pixel_attention(
 
 def causal_latent_attention(query: Tensor, key: Tensor, value: Tensor, first: int = 0) -> Tensor:
     """Attend from latent i to latents j <= i; latents are the tokens from ``first`` on."""
+    query, key, value = query[:, first:], key[:, first:], value[:, first:]
+    if attention_by_products.suits(query):
+        mask = _latent_query_mask(0, key.shape[1], 0.0, query)
+        return attention_by_products.attend_by_products(query, key, value, mask)
     out = scaled_dot_product_attention(
-        query[:, first:].transpose(1, 2),
-        key[:, first:].transpose(1, 2),
-        value[:, first:].transpose(1, 2),
-        is_causal=True,
+        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
     )
     return out.transpose(1, 2)
 

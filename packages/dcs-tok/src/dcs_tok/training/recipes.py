@@ -172,11 +172,15 @@ def nano_gen() -> Recipe:
 
 
 def nano_gen_decoder() -> Recipe:
-    """Fine-tune the decoder of nano-gen: encoder frozen, no denoising."""
+    """Fine-tune the decoder of nano-gen: encoder frozen, no denoising, every level count alike.
+
+    Under noise the decoder learns to leave high levels out; they come back here.
+    """
     base = nano_gen()
     return replace(
         base,
         name="nano-gen-decoder",
+        levels=LevelSampling(draw="sample", weights="equal"),
         losses=replace(base.losses, denoise_std=0.0),
         training=replace(base.training, steps=2_000),
         freezes_encoder=True,
