@@ -2,9 +2,18 @@
 
 from importlib.metadata import version
 
+from dcs_tok.allocation import allocate_levels
 from dcs_tok.config import PRESETS, DCSTokConfig, dcs_tok_b, dcs_tok_nano
 from dcs_tok.tokenizer import DCSTok, DecodingStep
 
 __version__ = version("dcs-tok")
 
-__all__ = ["PRESETS", "DCSTok", "DCSTokConfig", "DecodingStep", "dcs_tok_b", "dcs_tok_nano"]
+__all__ = [
+    "PRESETS",
+    "DCSTok",
+    "DCSTokConfig",
+    "DecodingStep",
+    "allocate_levels",
+    "dcs_tok_b",
+    "dcs_tok_nano",
+]

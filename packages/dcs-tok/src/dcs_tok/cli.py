@@ -13,6 +13,7 @@ from dcs_common.atomic_file import check_folder_of
 from dcs_common.latents import Latents
 from dcs_common.pretrained import CONFIG_FILE
 from dcs_tok import clips, demo, klt, pictures
+from dcs_tok.allocation import METHODS, allocate_levels
 from dcs_tok.data import packing
 from dcs_tok.progress import show_progress
 from dcs_tok.tokenizer import DCSTok
@@ -93,8 +94,19 @@ def encode(args: argparse.Namespace) -> str:
             print(f"dcs-tok: note: {note}", file=sys.stderr)
         pixels, fps = picture.pixels, None
     tok = _load_model(args)
+    pixels, levels = pixels.to(args.device), args.levels
+    if args.average_levels is not None:
+        levels = allocate_levels(
+            pixels,
+            args.average_levels,
+            maximum=args.levels,
+            method=args.allocation,
+            model=tok,
+            fps=fps,
+            patches=args.patches,
+        )
     with show_progress(tok, "encoding"):
-        latents = tok.encode(pixels.to(args.device), fps, args.levels, args.patches)
+        latents = tok.encode(pixels, fps, levels, args.patches)
     latents.save(out)
     t, h, w = latents.grid
     return (
@@ -187,6 +199,18 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("input", type=Path, help="picture, or clip (needs PyAV)")
     command.add_argument("output", type=Path, help="latent file to write")
     command.add_argument("--levels", type=int, metavar="N", help="levels (default: all)")
+    command.add_argument(
+        "--average-levels",
+        type=float,
+        metavar="X",
+        help="levels where they gain most, X on average and at most N",
+    )
+    command.add_argument(
+        "--allocation",
+        choices=METHODS,
+        default="predicted",
+        help="how --average-levels decides (default: %(default)s)",
+    )
     command.add_argument(
         "--patches", type=int, metavar="K", help="patches along the short side (default: 16)"
     )
