@@ -28,19 +28,21 @@ def grey_entropy(clip: Tensor, grid: PatchGrid) -> Tensor:
         clip: (b, 3, T, H, W) in [0, 1].
         grid: its patches.
     """
-    batch, (_, rows, columns) = len(clip), grid.shape
-    frames = clip.transpose(1, 2).flatten(0, 1)  # (b T) 3 H W
-    small = resize(frames, (rows * CELL, columns * CELL)).clamp(0, 1)
-    grey = torch.einsum("nchw,c->nhw", small, small.new_tensor(_LUMA))
+    return torch.stack(
+        [_segment_entropy(clip[:, :, span.start : span.stop], grid) for span in grid.spans], dim=1
+    )
+
+
+def _segment_entropy(frames: Tensor, grid: PatchGrid) -> Tensor:
+    """Return the entropy of the patches of one segment's frames (b, 3, f, H, W): (b, h, w)."""
+    batch, rows, columns = len(frames), grid.rows, grid.columns
+    small = resize(frames.transpose(1, 2).flatten(0, 1), (rows * CELL, columns * CELL))
+    grey = torch.einsum("nchw,c->nhw", small.clamp(0, 1), small.new_tensor(_LUMA))
     level = (grey * GREY_LEVELS).long().clamp(max=GREY_LEVELS - 1)
-    level = level.view(batch, clip.shape[2], rows, CELL, columns, CELL).permute(0, 1, 2, 4, 3, 5)
-    counts = torch.nn.functional.one_hot(level.flatten(4), GREY_LEVELS).sum(dim=4)
-    found = []
-    for span in grid.spans:
-        share = counts[:, span.start : span.stop].sum(dim=1).double()
-        share = share / share.sum(dim=-1, keepdim=True)
-        found.append(-torch.xlogy(share, share).sum(dim=-1) / log(2))
-    return torch.stack(found, dim=1)
+    level = level.view(batch, -1, rows, CELL, columns, CELL)
+    counts = torch.stack([(level == i).sum(dim=(1, 3, 5)) for i in range(GREY_LEVELS)], dim=-1)
+    share = counts.double() / counts.sum(dim=-1, keepdim=True)
+    return -torch.xlogy(share, share).sum(dim=-1) / log(2)
 
 
 def allocate_by_weight(weight: Tensor, average: float, minimum: int, maximum: int) -> Tensor:

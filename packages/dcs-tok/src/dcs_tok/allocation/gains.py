@@ -17,15 +17,16 @@ def measured_gains(tok: DCSTok, clip: Tensor, latents: Latents, grid: PatchGrid)
     errors = []
     for step in tok.decode_progressive(latents):
         rebuilt = step.pixels if step.pixels.ndim == 5 else step.pixels.unsqueeze(2)
-        errors.append(_by_patch((rebuilt - clip).double().square().sum(dim=1, keepdim=True), grid))
+        errors.append(_by_patch((rebuilt - clip).square_().sum(dim=1, keepdim=True), grid))
     return -torch.stack(errors, dim=-1).diff(dim=-1)
 
 
 def _by_patch(values: Tensor, grid: PatchGrid) -> Tensor:
-    """Sum (b, 1, T, H, W) over patches: (b, t, h, w)."""
-    total = values.new_zeros(len(values), grid.shape[0] * grid.shape[1] * grid.shape[2])
+    """Sum (b, 1, T, H, W) over patches: (b, t, h, w), float64."""
+    count = grid.shape[0] * grid.shape[1] * grid.shape[2]
+    total = values.new_zeros(len(values), count, dtype=torch.float64)
     for group in grid.groups:
-        patches = grid.take(values, group).flatten(2).sum(dim=2)
+        patches = grid.take(values, group).flatten(2).sum(dim=2, dtype=torch.float64)
         total[:, grid.patch_index(group).to(total.device)] = patches
     return total.unflatten(1, grid.shape)
 
