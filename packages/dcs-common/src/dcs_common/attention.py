@@ -176,13 +176,7 @@ def latent_to_pixel_attention(
 def causal_latent_attention(query: Tensor, key: Tensor, value: Tensor, first: int = 0) -> Tensor:
     """Attend from latent i to latents j <= i; latents are the tokens from ``first`` on."""
     query, key, value = query[:, first:], key[:, first:], value[:, first:]
-    if attention_by_products.suits(query):
-        mask = _latent_query_mask(0, key.shape[1], 0.0, query)
-        return attention_by_products.attend_by_products(query, key, value, mask)
-    out = scaled_dot_product_attention(
-        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
-    )
-    return out.transpose(1, 2)
+    return _attend(query, key, value, _latent_query_mask(0, key.shape[1], 0.0, query))
 
 
 def attend_with_summary(

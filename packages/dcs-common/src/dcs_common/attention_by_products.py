@@ -59,7 +59,8 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value, mask, out = ctx.saved_tensors
-        to_query, to_key, to_value = (torch.zeros_like(x) for x in (query, key, value))
+        to_query = torch.empty_like(query)  # each row is written once, the others are sums
+        to_key, to_value = torch.zeros_like(key), torch.zeros_like(value)
         along = (grad * out).sum(dim=-1, keepdim=True)
         for some, rows in _pieces(query, key):
             weights = _weights(query, key, mask, some, rows)
