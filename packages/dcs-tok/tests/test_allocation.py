@@ -23,11 +23,6 @@ from .picture_files import small_photo
 from .tiny_models import CONFIGS, perturbed, random_pixels
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
-
-
 @pytest.fixture(scope="module")
 def tok() -> DCSTok:
     return DCSTok.from_pretrained()

@@ -2,7 +2,6 @@
 
 import re
 from argparse import ArgumentTypeError
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,11 +21,6 @@ TEXT = st.text("0123456789xX:.-+ kKmMgGiIbBeE²٣n", max_size=9) | st.text(
 def argument_error(message: str) -> object:
     """Expect the error that argparse shows to the user, word for word."""
     return pytest.raises(ArgumentTypeError, match=f"^{re.escape(message)}$")
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
 
 
 @given(width=SIDE, height=SIDE, sign=st.sampled_from("xX"))

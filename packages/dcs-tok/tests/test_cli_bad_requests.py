@@ -17,11 +17,6 @@ from .picture_files import noise, saved
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
-
-
-@pytest.fixture
 def picture(tmp_path: Path) -> Path:
     return saved(tmp_path / "picture.png", Image.fromarray(noise(17, 19)))
 

@@ -22,11 +22,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
-
-
-@pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return clip_file(tmp_path / "clip.mp4", 13, 20, 34, 24)
 

@@ -25,11 +25,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
-
-
-@pytest.fixture
 def image(tiny: Path) -> Latents:
     return DCSTok.from_pretrained(tiny).encode(random_pixels(1, 3, 11, 19, dtype=torch.float32))
 

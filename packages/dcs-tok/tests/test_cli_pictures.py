@@ -23,11 +23,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
-
-
-@pytest.fixture
 def picture(tmp_path: Path) -> Path:
     return saved(tmp_path / "picture.png", Image.fromarray(noise(31, 53)))
 

@@ -26,11 +26,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
-
-
 def read_table(path: Path) -> tuple[str, list[tuple[str, str, float]]]:
     """Return the headline and (what, size, dB) of every row of ``demo.md``."""
     headline, _, head, rule, *rows = path.read_text().splitlines()

@@ -26,12 +26,6 @@ from .training_runs import finished, in_process, photos
 TINY = ("train", "nano", "--tiny", "--clip-share", "0", "--batch-size", "4")
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """``dcs-tok`` in a folder whose contents are watched."""
-    return Command(capsys, tmp_path)
-
-
 def _tensors(run: Path) -> dict[str, torch.Tensor]:
     with safe_open(run / "checkpoint.safetensors", framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -16,12 +16,6 @@ TINY = ("train", "nano", "--tiny", "--clip-share", "0", "--batch-size", "4")
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """``dcs-tok`` in a folder whose contents are watched."""
-    return Command(capsys, tmp_path)
-
-
-@pytest.fixture
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "one.png"
     Image.new("RGB", (70, 71), (10, 200, 30)).save(path)

@@ -22,11 +22,6 @@ from .training_runs import in_process, photos
 TINY = ("train", "nano", "--tiny", "--clip-share", "0", "--batch-size", "4")
 
 
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    return Command(capsys, tmp_path)
-
-
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     """Options for a perceptual loss that needs no download."""
