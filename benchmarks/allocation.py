@@ -8,32 +8,17 @@ alone, which it shares with its caller.
 """
 
 import argparse
-import zipfile
 from pathlib import Path
 from statistics import fmean
 
-import torch
 from measure import seconds
-from quality import short_side
+from quality import short_side, validation_photos
 
-from dcs_common import psnr, resize
+from dcs_common import psnr
 from dcs_tok import DCSTok, allocate_levels
 from dcs_tok.allocation import METHODS
-from dcs_tok.data.sources import decode_picture
 
 AVERAGE, MINIMUM, MAXIMUM = 2, 1, 3
-
-
-def photos(path: Path) -> list[torch.Tensor]:
-    """Return validation photos at short side 256."""
-    found = []
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(archive.namelist())[::4]:
-            pixels = decode_picture(archive.read(name), name)[None].float() / 255
-            scale = 256 / min(pixels.shape[2:])
-            size = round(pixels.shape[2] * scale), round(pixels.shape[3] * scale)
-            found.append(resize(pixels, size).clamp(0, 1))
-    return found
 
 
 def main() -> None:
@@ -44,7 +29,7 @@ def main() -> None:
     tok = DCSTok.from_pretrained()
     sets = {
         "Kodak": [short_side(p, 256) for p in sorted((args.data / "eval/kodak").glob("*.png"))],
-        "validation photos": photos(args.data / "photos" / "photos-03.zip"),
+        "validation photos": validation_photos(args.data),
     }
     print("| pictures | allocation | dB | gain | levels, mean | s a picture | encoding, s |")
     print("|---|---|---|---|---|---|---|")

@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -44,14 +43,6 @@ def matmul_rate(dtype: torch.dtype, size: int = 4096) -> float:
     out = torch.empty_like(left)
     torch.mm(left, right, out=out)
     return 2 * size**3 / min(seconds(lambda: torch.mm(left, right, out=out)) for _ in range(5))
-
-
-def count_flops(call: Callable[[], object]) -> int:
-    """Count the floating-point operations of matrix products and attention in one call."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        call()
-    return counter.get_total_flops()
 
 
 def peak_bytes() -> int:

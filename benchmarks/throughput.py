@@ -1,9 +1,10 @@
 """dcs-tok-b, encode + decode at 256 px, as a share of the machine's own matmul rate."""
 
 import torch
-from measure import count_flops, matmul_rate, seconds
+from measure import matmul_rate, seconds
 
 from dcs_tok import DCSTok, dcs_tok_b
+from dcs_tok.training.meter import Meter
 
 
 def run(rounds: int = 2) -> list[str]:
@@ -20,7 +21,9 @@ def run(rounds: int = 2) -> list[str]:
         def both(tok: DCSTok = tok, pixels: torch.Tensor = pixels) -> None:
             tok.decode(tok.encode(pixels))
 
-        flops = count_flops(both)
+        with Meter() as meter:
+            both()
+        flops = meter.flops
         shares, rates, matmuls = [], [], []
         for _ in range(rounds):
             matmuls.append(matmul_rate(dtype))

@@ -19,6 +19,7 @@ from dcs_tok.data import ScaleConfig, TrainingBatch
 from dcs_tok.training import LossWeights, Recipe, TokenizerTask
 from dcs_tok.training.meter import Meter
 from dcs_tok.training.plan import largest_geometry
+from dcs_tok.training.plan import matmul_rate as device_matmul_rate
 from dcs_tok.training.recipes import nano, stage_3
 from dcs_tok.training.step_cost import step_cost
 
@@ -74,24 +75,16 @@ def rate_row(name: str, call: Callable[[], None], batch: int, device: str = "cpu
     """Return pictures per second and the share of the bfloat16 matmul rate in the same run."""
     with Meter() as meter:
         call()
-    matmul = matmul_rate(torch.bfloat16) if device == "cpu" else _cuda_matmul_rate()
+    if device == "cpu":
+        matmul = matmul_rate(torch.bfloat16)
+    else:
+        matmul = device_matmul_rate("bfloat16", device)
     fastest = min(seconds(call) for _ in range(5))
     rate = meter.flops / fastest
     return (
         f"| {name} | {batch / fastest:.1f} | {rate / 1e9:.0f} | {matmul / 1e9:.0f} "
         f"| {rate / matmul:.0%} |"
     )
-
-
-def _cuda_matmul_rate(size: int = 8192) -> float:
-    left, right = torch.randn(2, size, size, device="cuda", dtype=torch.bfloat16)
-
-    def product() -> None:
-        left @ right
-        torch.cuda.synchronize()
-
-    product()
-    return 2 * size**3 / min(seconds(product) for _ in range(5))
 
 
 def planned(recompute: bool) -> tuple[float, float]:
