@@ -1,7 +1,9 @@
 """`evaluate_reconstruction` with tokenizers whose PSNR is known by hand."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -106,8 +108,8 @@ def test_table_is_markdown() -> None:
     assert report.table().splitlines() == [
         "| picture | levels | PSNR, dB | agreement at 0.5x, dB |",
         "| --- | ---: | ---: | ---: |",
-        "| mean | 1 | 20.00 | 40.00 |",
-        "| mean | 2 | 40.00 | 40.00 |",
+        "| mean | 1 | 20.00 ± 0.00 | 40.00 ± 0.00 |",
+        "| mean | 2 | 40.00 ± 0.00 | 40.00 ± 0.00 |",
     ]
     assert report.table(pictures=True).splitlines()[4:] == [
         "| flat | 1 | 20.00 | 40.00 |",
@@ -115,6 +117,63 @@ def test_table_is_markdown() -> None:
         "| grey | 1 | 20.00 | 40.00 |",
         "| grey | 2 | 40.00 | 40.00 |",
     ]
+
+
+def mean_difference(picture: Tensor, reference: Tensor) -> float:
+    """A comparison that depends on the order: the reference comes second."""
+    return float((picture - reference).mean())
+
+
+def test_other_metrics_compare_the_same_pairs() -> None:
+    grey = torch.full((1, 3, 13, 17), 0.25)
+    report = evaluate_reconstruction(
+        OffsetTokenizer(),
+        [("grey", grey)],
+        levels=(1, 2),
+        scales=(1.0, 2.0),
+        lpips=mean_difference,
+    )
+    assert report.metrics == ("psnr", "lpips")
+    assert report.mean(2, metric="lpips") == pytest.approx(0.01, abs=1e-6)
+    assert report.mean(1, 2.0, "lpips") == pytest.approx(0.01, abs=1e-6)
+    assert report.interval(1).half_width is None
+    assert report.table().splitlines()[0] == (
+        "| picture | levels | PSNR, dB | LPIPS | agreement at 2x, dB | LPIPS at 2x |"
+    )
+    with pytest.raises(ValueError) as caught:
+        report.mean(1, metric="ssim")
+    assert str(caught.value) == (
+        "`metric` must be one of psnr, lpips, which were measured, but is 'ssim'. "
+        "Pass it to the evaluation."
+    )
+
+
+def test_intervals_are_over_pictures() -> None:
+    rows = tuple(
+        Reconstruction(picture=str(value), levels=1, scale=1.0, psnr=value)
+        for value in (1.0, 2.0, 3.0)
+    )
+    found = ReconstructionReport(rows=rows).interval(1)
+    assert (found.mean, found.half_width) == (2, pytest.approx(2.484, abs=1e-3))
+
+
+def test_the_file_is_strict_json(tmp_path: Path) -> None:
+    white = torch.ones(1, 3, 5, 7)
+    report = evaluate_reconstruction(OffsetTokenizer(), [("white", white)], levels=1)
+    report.save(tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail) == {
+        "format": 1,
+        "rows": [
+            {
+                "picture": "white",
+                "levels": 1,
+                "scale": 1.0,
+                "psnr": None,
+                "ssim": None,
+                "lpips": None,
+            }
+        ],
+    }
 
 
 def test_report_is_frozen() -> None:

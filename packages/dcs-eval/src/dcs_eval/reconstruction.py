@@ -1,89 +1,20 @@
 """Reconstruction quality of a tokenizer: levels decide how much is kept, scale should not.
 
-pixels --encode--> latents --decode levels 1..m at scale 1--> PSNR against the source
+pixels --encode--> latents --decode levels 1..m at scale 1--> quality against the source
                       |                                               :
-                      '----decode levels 1..m at scale s--> PSNR against the decode at scale 1,
+                      '----decode levels 1..m at scale s--> quality against the decode at scale 1,
                                                       at the smaller size: scale consistency
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from dcs_common.protocols import ImageTokenizer
-from dcs_common.psnr import psnr
 from dcs_common.resample import resize
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reconstruction:
-    """One picture at one level count and one scale.
-
-    At scale 1 `psnr` (dB) compares with the source; elsewhere the larger of this decode and the
-    one at scale 1 is resampled to the size of the smaller and compared ("scale consistency").
-    """
-
-    picture: str
-    levels: int
-    scale: float
-    psnr: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReconstructionReport:
-    """Every measurement of one evaluation, in the order it was made."""
-
-    rows: tuple[Reconstruction, ...]
-
-    def per_picture(self, levels: int, scale: float = 1.0) -> dict[str, float]:
-        """Return the PSNR of each picture in dB.
-
-        Raises:
-            ValueError: if this pair was not evaluated.
-        """
-        found = {
-            row.picture: row.psnr
-            for row in self.rows
-            if row.levels == levels and row.scale == scale
-        }
-        if not found:
-            pairs = sorted({(row.levels, row.scale) for row in self.rows})
-            raise ValueError(
-                f"`levels` and `scale` must be a pair that was evaluated, but are "
-                f"{levels} and {scale:g}. Evaluated: {pairs}."
-            )
-        return found
-
-    def mean(self, levels: int, scale: float = 1.0) -> float:
-        """Return the mean over pictures of the PSNR in dB."""
-        return fmean(self.per_picture(levels, scale).values())
-
-    def table(self, *, pictures: bool = False) -> str:
-        """Return a Markdown table: a row per level count, a column per scale, means in dB.
-
-        Args:
-            pictures: put the rows of every single picture below the means.
-        """
-        scales = list(dict.fromkeys(row.scale for row in self.rows))
-        counts = list(dict.fromkeys(row.levels for row in self.rows))
-        titles = ["PSNR, dB" if scale == 1 else f"agreement at {scale:g}x, dB" for scale in scales]
-        lines = [
-            _table_line(["picture", "levels", *titles]),
-            _table_line(["---"] + ["---:"] * (1 + len(scales))),
-        ]
-        for count in counts:
-            means = [f"{self.mean(count, scale):.2f}" for scale in scales]
-            lines.append(_table_line(["mean", str(count), *means]))
-        if pictures:
-            columns = {(c, s): self.per_picture(c, s) for c in counts for s in scales}
-            for name in dict.fromkeys(row.picture for row in self.rows):
-                for count in counts:
-                    values = [f"{columns[count, scale][name]:.2f}" for scale in scales]
-                    lines.append(_table_line([name, str(count), *values]))
-        return "\n".join(lines)
+from dcs_eval.metrics import Comparison, Quality, measure
+from dcs_eval.reconstruction_report import Reconstruction, ReconstructionReport
 
 
 @torch.inference_mode()
@@ -93,6 +24,8 @@ def evaluate_reconstruction(
     *,
     levels: int | Sequence[int] | None = None,
     scales: Sequence[float] = (1.0,),
+    ssim: Comparison | None = None,
+    lpips: Comparison | None = None,
 ) -> ReconstructionReport:
     """Measure what a tokenizer keeps of pictures at every level count and scale.
 
@@ -103,6 +36,8 @@ def evaluate_reconstruction(
         pictures: pairs of a name and pixels (1, 3, H, W) in [0, 1].
         levels: the level count or counts to decode; all of them by default.
         scales: factors on height and width to decode at.
+        ssim, lpips: measured too where given: :func:`dcs_eval.metrics.ssim`, a
+            :class:`dcs_eval.lpips_distance.LPIPS`, or any comparison of two pictures.
 
     Raises:
         ValueError: if a level count, a scale or a picture is not usable, or there is none.
@@ -117,30 +52,41 @@ def evaluate_reconstruction(
     for name, pixels in pictures:
         _check_picture(name, pixels, names)
         names.add(name)
-        for count, scale, value in _evaluate_picture(tokenizer, pixels, counts, scales):
-            rows.append(Reconstruction(picture=name, levels=count, scale=scale, psnr=value))
+        for count, scale, picture, reference in _decodes(tokenizer, pixels, counts, scales):
+            quality: Quality = measure(picture, reference, ssim=ssim, lpips=lpips)
+            rows.append(
+                Reconstruction(
+                    picture=name,
+                    levels=count,
+                    scale=scale,
+                    psnr=quality.psnr,
+                    ssim=quality.ssim,
+                    lpips=quality.lpips,
+                )
+            )
     if not rows:
         raise ValueError("`pictures` must hold at least one picture, but is empty.")
     return ReconstructionReport(rows=tuple(rows))
 
 
-def _evaluate_picture(
+def _decodes(
     tokenizer: ImageTokenizer, pixels: Tensor, counts: Sequence[int], scales: Sequence[float]
-) -> Iterator[tuple[int, float, float]]:
+) -> Iterator[tuple[int, float, Tensor, Tensor]]:
+    """Yield level count, scale, and the two pictures to compare."""
     height, width = pixels.shape[-2:]
     latents = tokenizer.encode(pixels, levels=max(counts))
     for count in counts:
         base = tokenizer.decode(latents, size=(height, width), levels=count).clamp(0, 1)
         for scale in scales:
             if scale == 1:
-                yield count, scale, psnr(base, pixels)
+                yield count, scale, base, pixels
                 continue
             size = (max(1, round(scale * height)), max(1, round(scale * width)))
             scaled = tokenizer.decode(latents, size=size, levels=count).clamp(0, 1)
             if scale > 1:
-                yield count, scale, psnr(resize(scaled, (height, width)).clamp(0, 1), base)
+                yield count, scale, resize(scaled, (height, width)).clamp(0, 1), base
             else:
-                yield count, scale, psnr(scaled, resize(base, size).clamp(0, 1))
+                yield count, scale, scaled, resize(base, size).clamp(0, 1)
 
 
 def _level_counts(levels: int | Sequence[int] | None, num_levels: int) -> tuple[int, ...]:
@@ -165,7 +111,3 @@ def _check_picture(name: str, pixels: Tensor, seen: set[str]) -> None:
         raise ValueError(
             f"Each picture must have a name of its own, but {name!r} came twice. Rename one."
         )
-
-
-def _table_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,127 @@
+"""What the commands of ``dcs-eval`` have in common: pictures, metrics, a device, a folder."""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dcs_eval.lpips_distance import LPIPS
+from dcs_eval.metrics import METRICS, Comparison, import_metrics, ssim
+from dcs_eval.pictures import read_picture
+
+
+def add_common_arguments(command: argparse.ArgumentParser, output: str) -> None:
+    """Add the options that every command takes."""
+    command.add_argument(
+        "--data",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="pictures, or folders of pictures",
+    )
+    command.add_argument(
+        "--pictures", type=positive, metavar="N", help="take N of them, evenly spread (all)"
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=Path(output),
+        metavar="FOLDER",
+        help="made if it is not there (default: %(default)s)",
+    )
+    command.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=METRICS,
+        default=["psnr", "ssim"],
+        metavar="METRIC",
+        help=f"of {', '.join(METRICS)}; psnr always is measured (default: psnr ssim)",
+    )
+    command.add_argument(
+        "--lpips-trunk",
+        type=Path,
+        metavar="FILE",
+        help="torchvision's squeezenet1_1 for LPIPS (default: torch.hub's cache); implies lpips",
+    )
+    command.add_argument(
+        "--lpips-heads",
+        type=Path,
+        metavar="FILE",
+        help="LPIPS' heads for it (default: those in lpips' wheel); implies lpips",
+    )
+    command.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but is {text!r}")
+
+
+def positive_real(text: str) -> float:
+    """Read a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if 0 < value < float("inf"):
+        return value
+    raise argparse.ArgumentTypeError(f"must be a number above 0, but is {text!r}")
+
+
+def prepare(args: argparse.Namespace) -> torch.device:
+    """Seed, check device and output folder before anything is measured; return the device.
+
+    Raises:
+        ValueError: if one of them is not usable.
+    """
+    if not -(2**63) <= args.seed < 2**64:
+        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
+    torch.manual_seed(args.seed)
+    if args.output.exists() and not args.output.is_dir():
+        raise ValueError(f"`--output` must be a folder, but {args.output} is a file. Name another.")
+    try:
+        device = torch.device(args.device)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"`--device` must name a device of this machine, but is {args.device!r} "
+            f"({str(error).splitlines()[0]}). Use cpu."
+        ) from None
+    return device
+
+
+def comparisons(args: argparse.Namespace, device: torch.device) -> dict[str, Comparison]:
+    """Return the metrics asked for beside PSNR, as keyword arguments of an evaluation.
+
+    Raises:
+        ValueError: if one needs what is not installed, or its weights are not usable.
+    """
+    found: dict[str, Comparison] = {}
+    if "ssim" in args.metrics:
+        import_metrics("torchmetrics")  # fail now rather than at the first picture
+        found["ssim"] = ssim
+    if "lpips" in args.metrics or args.lpips_trunk or args.lpips_heads:
+        found["lpips"] = LPIPS(args.lpips_trunk, args.lpips_heads, device)
+    return found
+
+
+def read_pictures(paths: Mapping[str, Path], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    """Yield names and pixels (1, 3, H, W) in [0, 1], one after another."""
+    for name, path in paths.items():
+        yield name, read_picture(path).to(device)
+
+
+def check_pictures(paths: Mapping[str, Path]) -> None:
+    """Read every picture once, so that a bad one stops a long run at its start.
+
+    Raises:
+        ValueError: if one cannot be used.
+    """
+    for path in paths.values():
+        read_picture(path)
