@@ -11,6 +11,7 @@ import platform
 import sys
 
 import attention_speed
+import gpu_speed
 import large_pictures
 import throughput
 import torch
@@ -23,6 +24,7 @@ BENCHMARKS = {
     "training": training_speed.run,
     "throughput": throughput.run,
     "large": large_pictures.run,
+    "gpu": gpu_speed.run,
 }
 
 

@@ -124,10 +124,6 @@ def run() -> list[str]:
             batch,
         ),
     ]
-    if torch.cuda.is_available():
-        recipe = replace(stage_3(), losses=replace(stage_3().losses, perceptual=0.0))
-        call = step(recipe, 8, 256, 16, "cuda", recompute=False)
-        lines.append(rate_row("dcs-tok-b, 256 px, batch 8, bfloat16, GPU", call, 8, "cuda"))
     tok, speeds = DCSTok(mid_size()), []
     for precision in PRECISIONS:
         ratio, fast, slow = paired_ratio(*steps(tok, SIDE, precision), rounds=3)

@@ -37,6 +37,7 @@ def sample_level_map(
     draw: LevelDraw = "stratified",
     weights: LevelWeights = "linear",
     uniform_share: float = 0.0,
+    full_share: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Draw a level map for a batch.
@@ -54,16 +55,19 @@ def sample_level_map(
         uniform_share: the probability that the whole batch gets one count for all patches,
             drawn from the same p_m. Level maps of the paper's kind never show the uniform
             grid that evaluation and the DiT use.
+        full_share: the probability of n levels, beside what the weights give them: files mostly
+            hold all levels.
         generator: source of randomness.
 
     Returns:
         int64 (b, t, h, w) with values in 1 to ``num_levels``.
 
     Raises:
-        ValueError: if ``uniform_share`` is not a probability or ``draw`` is unknown.
+        ValueError: if a share is not a probability or ``draw`` is unknown.
     """
-    if not 0 <= uniform_share <= 1:
-        raise ValueError(f"`uniform_share` must be in [0, 1], but is {uniform_share}.")
+    for name, share in (("uniform_share", uniform_share), ("full_share", full_share)):
+        if not 0 <= share <= 1:
+            raise ValueError(f"`{name}` must be in [0, 1], but is {share}.")
     if draw not in ("stratified", "independent", "sample"):
         raise ValueError(
             f"`draw` must be 'stratified', 'independent' or 'sample', but is {draw!r}. "
@@ -71,7 +75,9 @@ def sample_level_map(
         )
     batch, segments, rows, columns = shape
     patches = rows * columns
-    cumulative = level_probabilities(num_levels, weights).cumsum(0)
+    probabilities = (1 - full_share) * level_probabilities(num_levels, weights)
+    probabilities[-1] += full_share
+    cumulative = probabilities.cumsum(0)
 
     def count(quantile: Tensor) -> Tensor:
         return torch.searchsorted(cumulative[:-1].contiguous(), quantile, right=True) + 1

@@ -95,17 +95,25 @@ class PretrainedModel(nn.Module, ModelHubMixin):
     """A module that is built from one frozen config and lives in a folder.
 
     Subclasses set ``config_class``, ``model_kind`` and, where weights ship in the wheel,
-    ``bundled``: names to folders, the first being the default.
+    ``bundled``: names to folders, the first being the default. ``companions`` names files that
+    other parts of the package read from a model's folder.
+
+    Attributes:
+        config: the frozen config.
+        fingerprint: names the weights; None while they may change.
+        folder: where the model was loaded from, or None.
     """
 
     config_class: ClassVar[type]
     model_kind: ClassVar[str]
     bundled: ClassVar[dict[str, Path]] = {}
+    companions: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
         self.fingerprint: str | None = None
+        self.folder: Path | None = None
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; weights that may change have no fingerprint."""
@@ -183,7 +191,7 @@ class PretrainedModel(nn.Module, ModelHubMixin):
                         token=token,
                         cache_dir=None if cache_dir is None else Path(cache_dir),
                         local_files_only=local_files_only,
-                        allow_patterns=[CONFIG_FILE, WEIGHTS_FILE],
+                        allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, *cls.companions],
                     )
                 )
             except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -227,5 +235,6 @@ class PretrainedModel(nn.Module, ModelHubMixin):
         model.load_state_dict(state, assign=True)
         model.requires_grad_(True)
         model.eval()
+        model.folder = folder
         model.fingerprint = fingerprint(config_to_dict(config), model.fingerprinted_tensors())
         return model

@@ -3,6 +3,8 @@
 from importlib.metadata import version
 
 from dcs_tok.allocation import allocate_levels
+from dcs_tok.compression.codec import decompress
+from dcs_tok.compression.compress import compress
 from dcs_tok.config import PRESETS, DCSTokConfig, dcs_tok_b, dcs_tok_nano
 from dcs_tok.tokenizer import DCSTok, DecodingStep
 
@@ -14,6 +16,8 @@ __all__ = [
     "DCSTokConfig",
     "DecodingStep",
     "allocate_levels",
+    "compress",
     "dcs_tok_b",
     "dcs_tok_nano",
+    "decompress",
 ]

@@ -18,6 +18,7 @@ from dcs_tok.data import packing
 from dcs_tok.progress import show_progress
 from dcs_tok.tokenizer import DCSTok
 from dcs_tok.training import command as training
+from dcs_tok.training import context_task
 
 # PyTorch has an exception of its own for it on GPUs alone.
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
@@ -245,6 +246,10 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("train", help=training.run.__doc__)
     training.add_arguments(command)
     command.set_defaults(run=training.run)
+
+    command = commands.add_parser("fit-context", help=context_task.run.__doc__)
+    context_task.add_arguments(command)
+    command.set_defaults(run=context_task.run)
 
     command = commands.add_parser("pack", help=packing.run.__doc__)
     packing.add_arguments(command)

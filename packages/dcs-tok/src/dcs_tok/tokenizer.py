@@ -69,6 +69,7 @@ class DCSTok(PretrainedModel):
 
     config_class: ClassVar[type] = DCSTokConfig
     model_kind: ClassVar[str] = "dcs-tok"
+    companions: ClassVar[tuple[str, ...]] = ("entropy_model.safetensors",)
     bundled: ClassVar[dict[str, Path]] = {"dcs-tok-nano": WEIGHTS / "dcs-tok-nano"}
     config: DCSTokConfig
 
@@ -325,14 +326,14 @@ class DCSTok(PretrainedModel):
         *,
         size: tuple[int, int] | None = None,
         target_fps: Rate | None = None,
-        disturb: Callable[[Tensor, Tensor], Tensor] | None = None,
+        disturb: Callable[[Latents], Tensor] | None = None,
     ) -> tuple[Tensor, Latents]:
         """Encode and decode, differentiably, for training.
 
         Args:
             pixels, fps, levels, patches: as for :meth:`encode`.
             size, target_fps: scale of the reconstruction; default the input's.
-            disturb: makes of tokens and level map the tokens that are decoded, say with noise.
+            disturb: makes of the latents the tokens that are decoded, say with noise.
 
         Returns:
             The reconstruction, not clamped, and the latents as encoded.
@@ -344,7 +345,7 @@ class DCSTok(PretrainedModel):
         latents = self._encode(clip, grid, level_map, rate, phase)
         decoded = latents
         if disturb is not None:
-            decoded = replace(latents, tokens=disturb(latents.tokens, latents.levels))
+            decoded = replace(latents, tokens=disturb(latents))
         return self.reconstruct(decoded, size, target_fps), latents
 
     def reconstruct(

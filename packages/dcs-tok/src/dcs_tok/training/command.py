@@ -227,7 +227,12 @@ def _task(
     tok.checkpoint_activations = args.checkpoint_activations
     resumes = (folder / CHECKPOINT_FILE).exists()
     if args.init_from is not None and not resumes:
-        said = initialise(tok, args.init_from, grows_levels=recipe.grows_levels)
+        said = initialise(
+            tok,
+            args.init_from,
+            grows_levels=recipe.grows_levels,
+            grows_blocks=recipe.grows_blocks,
+        )
         if world.is_main:
             print(f"dcs-tok: {said}", file=sys.stderr)
         if recipe.initial_latent_std is not None:

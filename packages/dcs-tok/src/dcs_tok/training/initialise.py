@@ -1,5 +1,6 @@
 """Starting a run from weights that are there already (``--init-from``)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,9 @@ from dcs_common.config import config_to_dict
 from dcs_tok.tokenizer import DCSTok
 
 
-def initialise(tok: DCSTok, source: str | Path, *, grows_levels: bool = False) -> str:
+def initialise(
+    tok: DCSTok, source: str | Path, *, grows_levels: bool = False, grows_blocks: bool = False
+) -> str:
     """Give a tokenizer the weights of a model, or of a linear path; return what was done.
 
     Args:
@@ -19,6 +22,8 @@ def initialise(tok: DCSTok, source: str | Path, *, grows_levels: bool = False) -
         source: a model folder, bundled name or hub id, or the file of ``dcs-tok fit-linear``.
         grows_levels: the model may have fewer levels. The rows of its levels are taken over, and
             new levels keep their fresh start beside them (stage 2: 4 levels become 8).
+        grows_blocks: its networks over the canonical picture may have fewer residual blocks; new
+            ones come last and start as the identity.
 
     Raises:
         ValueError: if the source is missing or damaged, or differs in anything else.
@@ -30,6 +35,8 @@ def initialise(tok: DCSTok, source: str | Path, *, grows_levels: bool = False) -
     here, there = config_to_dict(tok.config), config_to_dict(model.config)
     differing = [key for key in here if here[key] != there[key]]
     allowed = {"patches_short_side"} | ({"num_levels"} if grows_levels else set())
+    if grows_blocks and _has_more_blocks(tok, model):
+        allowed.add("canonical")
     if set(differing) - allowed or model.config.num_levels > tok.config.num_levels:
         listed = ", ".join(f"{k} ({there[k]} there, {here[k]} here)" for k in differing)
         raise ValueError(
@@ -37,6 +44,10 @@ def initialise(tok: DCSTok, source: str | Path, *, grows_levels: bool = False) -
             "Choose the model that the recipe names, or train without `--init-from`."
         )
     state = tok.state_dict()
+    deeper = state.keys() - model.state_dict().keys()
+    for name in deeper:
+        if ".second." in name:
+            state[name] = torch.zeros_like(state[name])
     grown = []
     for name, value in model.state_dict().items():
         if state[name].shape == value.shape:
@@ -45,10 +56,25 @@ def initialise(tok: DCSTok, source: str | Path, *, grows_levels: bool = False) -
             state[name] = _with_first_levels(name, state[name], value)
             grown.append(name)
     tok.load_state_dict(state)
+    if deeper:
+        return f"started from {source}, grown by residual blocks"
     if not grown:
         return f"started from {source}"
     levels = f"{model.config.num_levels} levels to {tok.config.num_levels}"
     return f"started from {source}, grown from {levels}"
+
+
+def _has_more_blocks(tok: DCSTok, model: DCSTok) -> bool:
+    """Tell whether the canonical codes differ in nothing but blocks, of which ``tok`` has more."""
+    here, there = tok.config.canonical, model.config.canonical
+    if here is None or there is None:
+        return False
+    for part in ("encoder", "decoder"):
+        ours, theirs = getattr(here, part), getattr(there, part)
+        if ours is None or theirs is None or ours.blocks < theirs.blocks:
+            return False
+        there = replace(there, **{part: replace(theirs, blocks=ours.blocks)})
+    return here == there
 
 
 def _with_first_levels(name: str, fresh: Tensor, old: Tensor) -> Tensor:

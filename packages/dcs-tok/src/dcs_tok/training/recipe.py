@@ -25,6 +25,8 @@ class LossWeights:
         lecam: weight of the regulariser of the discriminator.
         margin_weight, margin: lambda_3 and the margin of L2-margin.
         denoise_std: standard deviation of the noise of Eq. 7; 0 for no denoising.
+        rate: kappa of :mod:`dcs_tok.training.rate_term`; beside 0, latents are quantised and the
+            logarithm of the rate-distortion cost takes the place of the reconstruction loss.
     """
 
     reconstruction: ReconstructionKind = "l2"
@@ -38,9 +40,10 @@ class LossWeights:
     margin_weight: float = 0.0
     margin: float = 1.0
     denoise_std: float = 0.0
+    rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("perceptual", "adversarial", "lecam", "margin_weight", "margin"):
+        for name in ("perceptual", "adversarial", "lecam", "margin_weight", "margin", "rate"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"`{name}` must be 0 or more, but is {getattr(self, name)}. 0 leaves it out."
@@ -54,6 +57,7 @@ class LevelSampling:
     draw: LevelDraw = "stratified"
     weights: LevelWeights = "linear"
     uniform_share: float = 0.0
+    full_share: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,7 @@ class Recipe:
         losses: what is minimised.
         training: how long and how fast.
         grows_levels: may start from a model of fewer levels.
+        grows_blocks: may start from a model of fewer residual blocks.
         freezes_encoder: train the decoder alone.
         initial_latent_std: root mean square deviation that ``--init-from`` gives the latents of the
             last level, the others in proportion, without a change of what they decode to
@@ -82,6 +87,7 @@ class Recipe:
     losses: LossWeights = field(default_factory=LossWeights)
     training: TrainingConfig
     grows_levels: bool = False
+    grows_blocks: bool = False
     freezes_encoder: bool = False
     initial_latent_std: float | None = None
     starts_from: str = "nothing"

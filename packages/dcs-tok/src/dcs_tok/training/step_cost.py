@@ -178,7 +178,12 @@ class _Measurement:
             return torch.full(shape, floor(mean_levels(self.recipe) + 0.5))
         generator = torch.Generator().manual_seed(0)
         return sample_level_map(
-            shape, n, draw=levels.draw, weights=levels.weights, generator=generator
+            shape,
+            n,
+            draw=levels.draw,
+            weights=levels.weights,
+            full_share=levels.full_share,
+            generator=generator,
         )
 
     def _outside(self, small: int) -> tuple[int, Cost]:

@@ -5,14 +5,15 @@ pixels -> encode -> latents --(Eq. 7: denoising)--> decode -> reconstruction
 L2-margin               L_recon, L_percept, adaptive * L_adv
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from dcs_common import psnr, sample_level_map, source_grid
+from dcs_common import Latents, psnr, sample_level_map, source_grid
 from dcs_common.training import Share, sample_generators, seeded_generator
+from dcs_tok.compression.context_network import ContextNetwork
 from dcs_tok.data import TrainingBatch
 from dcs_tok.denoising import LatentDenoising
 from dcs_tok.discriminator import PatchDiscriminator
@@ -24,8 +25,10 @@ from dcs_tok.losses.adversarial import (
 )
 from dcs_tok.losses.margin import margin_loss
 from dcs_tok.losses.perceptual import PerceptualLoss
+from dcs_tok.losses.rate import laplace_bits
 from dcs_tok.losses.reconstruction import reconstruction_loss
 from dcs_tok.tokenizer import DCSTok
+from dcs_tok.training.rate_term import RateTerm, active
 from dcs_tok.training.recipe import Recipe
 
 _PICTURES_SHOWN = 4
@@ -78,6 +81,10 @@ class TokenizerTask:
         if recipe.losses.adversarial:
             device = next(tok.parameters()).device
             self.networks["discriminator"] = Critic(recipe).to(device)
+        if recipe.losses.rate:
+            config = tok.config
+            context = ContextNetwork(config.num_levels, config.latent_channels)
+            self.networks["context"] = context.to(next(tok.parameters()).device)
         if recipe.freezes_encoder:
             for name, parameter in tok.named_parameters():
                 parameter.requires_grad_(name not in tok.encoding_half())
@@ -93,13 +100,19 @@ class TokenizerTask:
     ) -> Iterator[tuple[str, Tensor, Mapping[str, Tensor | float]]]:
         """Yield the tokenizer's loss, then the discriminator's."""
         losses = self.recipe.losses
-        reconstruction, latents = self._reconstruct(batch, share, call["tokenizer"])
+        rate = self._rate_term(share)
+        reconstruction, latents = self._reconstruct(batch, share, call["tokenizer"], rate)
         terms = {
             "reconstruction": reconstruction_loss(
                 reconstruction, batch.target, losses.reconstruction
             )
         }
         total = terms["reconstruction"]
+        if rate is not None:
+            mean, log_scale = call["context"](rate.symbols, *rate.conditions(latents))
+            total, terms["bits"] = rate.cost(
+                reconstruction, batch.target, latents, mean, log_scale, losses.rate
+            )
         if self.perceptual is not None and losses.perceptual:
             windows = self._generators(share, "perceptual")
             terms["perceptual"] = self.perceptual(reconstruction, batch.target, windows)
@@ -119,19 +132,24 @@ class TokenizerTask:
             total = total + losses.margin_weight * terms["margin"]
         scalars = {name: term.detach() for name, term in terms.items()}
         yield "tokenizer", total, scalars
+        if rate is not None:
+            bits = laplace_bits(rate.symbols, mean, log_scale)[active(latents).expand_as(mean)]
+            yield "context", bits.mean(), {"context_bits": bits.detach().mean()}
         if plays:
             critic.requires_grad_(True)
             yield self._discriminate(critic, call["discriminator"], batch, reconstruction)
 
     def _reconstruct(
-        self, batch: TrainingBatch, share: Share, call: nn.Module
-    ) -> tuple[Tensor, Any]:
-        disturb = None
-        if self.recipe.losses.denoise_std:
+        self, batch: TrainingBatch, share: Share, call: nn.Module, rate: RateTerm | None
+    ) -> tuple[Tensor, Latents]:
+        disturb: Callable[[Latents], Tensor] | None = None
+        if rate is not None:
+            disturb = rate.dequantised
+        elif self.recipe.losses.denoise_std:
             noise = self._generators(share, "denoise")
 
-            def disturb(tokens: Tensor, levels: Tensor) -> Tensor:
-                return self.denoising(tokens, levels, noise)
+            def disturb(latents: Latents) -> Tensor:
+                return self.denoising(latents.tokens, latents.levels, noise)
 
         reconstruction, latents = call(
             batch.pixels,
@@ -144,6 +162,11 @@ class TokenizerTask:
         )
         # Autocast may leave pixels in bfloat16, too coarse for a loss.
         return reconstruction.to(batch.target.dtype), latents
+
+    def _rate_term(self, share: Share) -> RateTerm | None:
+        if not self.recipe.losses.rate:
+            return None
+        return RateTerm(self.tok, self._generators(share, "rate"))
 
     def _level_map(self, batch: TrainingBatch, share: Share) -> Tensor:
         """Draw the level maps of the whole step and take the share's: any division is alike."""
@@ -161,6 +184,7 @@ class TokenizerTask:
             draw=levels.draw,
             weights=levels.weights,
             uniform_share=levels.uniform_share,
+            full_share=levels.full_share,
             generator=seeded_generator(self.recipe.training.seed, "levels", share.step),
         )
         return drawn[share.start : share.stop]

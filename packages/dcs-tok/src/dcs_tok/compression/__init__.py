@@ -1,0 +1,1 @@
+"""Compression of pictures and clips: quantised latents, entropy-coded level by level (`.dcs`)."""
