@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcs_tok.cli import parse_bytes, parse_frames, parse_size
+from dcs_tok.command_arguments import parse_bytes, parse_frames, parse_size
 
 from .commands import Command
 

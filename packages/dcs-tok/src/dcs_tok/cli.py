@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
-from dcs_common.atomic_file import check_folder_of
 from dcs_common.latents import Latents
 from dcs_common.pretrained import CONFIG_FILE
 from dcs_tok import clips, demo, klt, pictures
 from dcs_tok.allocation import METHODS, allocate_levels
+from dcs_tok.command_arguments import (
+    check_output_file,
+    frames_argument,
+    load_model,
+    model_arguments,
+    parse_size,
+)
+from dcs_tok.compression import command as compression
 from dcs_tok.data import packing
 from dcs_tok.progress import show_progress
 from dcs_tok.tokenizer import DCSTok
@@ -22,66 +27,11 @@ from dcs_tok.training import context_task
 
 # PyTorch has an exception of its own for it on GPUs alone.
 _OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
-_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read ``WxH`` as (height, width)."""
-    match = re.fullmatch("([0-9]{1,6})[xX]([0-9]{1,6})", text)
-    if match and all(int(side) > 0 for side in match.groups()):
-        return int(match[2]), int(match[1])
-    raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 1280x720, but is {text!r}")
-
-
-def parse_bytes(text: str) -> int:
-    """Read a number of bytes with an optional unit: 800M, 2GiB, 1000000."""
-    number = text.upper().removesuffix("B").removesuffix("I")
-    unit = _UNITS.get(number[-1:], 1)
-    digits = number[:-1] if unit > 1 else number
-    try:
-        value = int(float(digits) * unit)
-    except (ValueError, OverflowError):
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be bytes such as 800M or 2GiB, but is {text!r}")
-    return value
-
-
-def parse_frames(text: str) -> tuple[int, int | None]:
-    """Read a range of frames ``FIRST:STOP``; either may be left out."""
-    match = re.fullmatch("([0-9]{0,9}):([0-9]{0,9})", text)
-    if match:
-        return int(match[1] or 0), int(match[2]) if match[2] else None
-    raise argparse.ArgumentTypeError(f"must be FIRST:STOP such as 0:48, but is {text!r}")
-
-
-def _load_model(args: argparse.Namespace) -> DCSTok:
-    if not -(2**63) <= args.seed < 2**64:
-        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
-    torch.manual_seed(args.seed)
-    try:
-        device = torch.device(args.device)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"`--device` must name a device of this machine, but is {args.device!r} "
-            f"({str(error).splitlines()[0]}). Use cpu."
-        ) from None
-    tok = DCSTok.from_pretrained(args.model).to(device)
-    tok.max_memory = args.max_memory
-    return tok
-
-
-def _check_folder(path: Path) -> Path:
-    check_folder_of(path)
-    if path.is_dir():
-        raise ValueError(f"The output must be a file, but {path} is a folder. Name a file in it.")
-    return path
 
 
 def encode(args: argparse.Namespace) -> str:
     """Picture or clip to a latent file."""
-    out = _check_folder(args.output)
+    out = check_output_file(args.output)
     if clips.is_clip(args.input):
         clip = clips.read_clip(args.input, *args.frames)
         pixels, fps = clip.pixels, clip.fps
@@ -94,7 +44,7 @@ def encode(args: argparse.Namespace) -> str:
         for note in picture.notes:
             print(f"dcs-tok: note: {note}", file=sys.stderr)
         pixels, fps = picture.pixels, None
-    tok = _load_model(args)
+    tok = load_model(args)
     pixels, levels = pixels.to(args.device), args.levels
     if args.average_levels is not None:
         levels = allocate_levels(
@@ -125,8 +75,8 @@ def decode(args: argparse.Namespace) -> str:
             f"{len(latents.tokens)}. Decode batches from Python."
         )
     check = pictures.check_picture_path if latents.fps is None else clips.check_clip_path
-    out = check(_check_folder(args.output))
-    tok = _load_model(args)
+    out = check(check_output_file(args.output))
+    tok = load_model(args)
     with show_progress(tok, "decoding"):
         pixels = tok.decode(latents, args.size, args.fps, args.levels)[0]
     if latents.fps is None:
@@ -141,8 +91,10 @@ def decode(args: argparse.Namespace) -> str:
 
 
 def info(args: argparse.Namespace) -> str:
-    """Describe a latent file or a model folder."""
+    """Describe a compressed file, a latent file or a model folder."""
     path = Path(args.input)
+    if compression.is_file(path):
+        return compression.describe(path)
     if path.is_dir() or (args.input in DCSTok.bundled) or path.name == CONFIG_FILE:
         tok = DCSTok.from_pretrained(path.parent if path.name == CONFIG_FILE else args.input)
         count = sum(parameter.numel() for parameter in tok.parameters())
@@ -166,12 +118,12 @@ def info(args: argparse.Namespace) -> str:
 
 
 def _fit_linear(args: argparse.Namespace) -> str:
-    _check_folder(args.output)
+    check_output_file(args.output)
     return klt.run(args)
 
 
 def _demo(args: argparse.Namespace) -> str:
-    return demo.run(args.photo, args.output, _load_model(args))
+    return demo.run(args.photo, args.output, load_model(args))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -182,19 +134,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("dcs-tok"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    model = argparse.ArgumentParser(add_help=False)
-    model.add_argument(
-        "--model", metavar="MODEL", help="bundled name, folder or hub id (default: dcs-tok-nano)"
-    )
-    model.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
-    model.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
-    model.add_argument(
-        "--max-memory",
-        type=parse_bytes,
-        default=parse_bytes("512M"),
-        metavar="BYTES",
-        help="working memory beside pictures and weights (default: %(default)s)",
-    )
+    model = model_arguments()
+
+    compression.add_parsers(commands, model)
 
     command = commands.add_parser("encode", parents=[model], help=encode.__doc__)
     command.add_argument("input", type=Path, help="picture, or clip (needs PyAV)")
@@ -215,13 +157,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--patches", type=int, metavar="K", help="patches along the short side (default: 16)"
     )
-    command.add_argument(
-        "--frames",
-        type=parse_frames,
-        default=(0, None),
-        metavar="FIRST:STOP",
-        help="frames of a clip (default: all)",
-    )
+    frames_argument(command)
     command.set_defaults(run=encode)
 
     command = commands.add_parser("decode", parents=[model], help=decode.__doc__)

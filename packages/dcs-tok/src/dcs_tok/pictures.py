@@ -38,30 +38,37 @@ class Picture:
     notes: tuple[str, ...]
 
 
-def read_picture(path: str | PathLike[str]) -> Picture:
+def read_picture(path: str | PathLike[str] | IO[bytes], *, name: str | None = None) -> Picture:
     """Read a picture upright and in sRGB; transparency is laid over white.
+
+    Args:
+        path: of the file, or the file itself.
+        name: what errors call it; default the path.
 
     Raises:
         ValueError: if the file is missing, no picture, cut short or absurdly large.
     """
+    name = str(path) if name is None else name
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
             with Image.open(path) as image:
+                stored = _stored(image)
                 image.load()
                 picture = _to_rgb(ImageOps.exif_transpose(image))
+        picture = replace(picture, notes=(*stored, *picture.notes))
         said = dict.fromkeys(str(warning.message).strip() for warning in caught)
         return replace(picture, notes=(*picture.notes, *said))
     except FileNotFoundError:
-        raise ValueError(f"A picture must exist, but {path} does not. Check the path.") from None
+        raise ValueError(f"A picture must exist, but {name} does not. Check the path.") from None
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"A picture must have a sane number of pixels, but {path} has not ({error})."
+            f"A picture must have a sane number of pixels, but {name} has not ({error})."
         ) from None
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's plugins
         raise ValueError(
-            f"The input must be a whole picture that Pillow can read, but {path} is not "
+            f"The input must be a whole picture that Pillow can read, but {name} is not "
             f"({error}). Convert it, or check that it was copied completely."
         ) from None
 
@@ -80,6 +87,18 @@ def read_bytes(file: str | PathLike[str] | IO[bytes]) -> Tensor:
             if _is_deep(upright):
                 return _to_rgb(upright).pixels[0].mul(255).round_().to(torch.uint8)
             return torch.from_numpy(np.array(_to_srgb(upright)[0])).permute(2, 0, 1)
+
+
+def _stored(image: Image.Image) -> list[str]:
+    """Say of a picture that is not loaded yet what Pillow will reduce without a word."""
+    notes = []
+    if image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in image.tile):
+        notes.append("16-bit colour was reduced to 8 bits")
+    if image.mode == "CMYK":
+        notes.append("CMYK was converted to RGB")
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append("of several frames the first was taken")
+    return notes
 
 
 def _is_deep(image: Image.Image) -> bool:

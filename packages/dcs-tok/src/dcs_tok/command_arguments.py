@@ -1,0 +1,95 @@
+"""Arguments that several commands share, and what they stand for."""
+
+import argparse
+import re
+from pathlib import Path
+
+import torch
+
+from dcs_common.atomic_file import check_folder_of
+from dcs_tok.tokenizer import DCSTok
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``WxH`` as (height, width)."""
+    match = re.fullmatch("([0-9]{1,6})[xX]([0-9]{1,6})", text)
+    if match and all(int(side) > 0 for side in match.groups()):
+        return int(match[2]), int(match[1])
+    raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 1280x720, but is {text!r}")
+
+
+def parse_bytes(text: str) -> int:
+    """Read a number of bytes with an optional unit: 800M, 2GiB, 1000000."""
+    number = text.upper().removesuffix("B").removesuffix("I")
+    unit = _UNITS.get(number[-1:], 1)
+    digits = number[:-1] if unit > 1 else number
+    try:
+        value = int(float(digits) * unit)
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be bytes such as 800M or 2GiB, but is {text!r}")
+    return value
+
+
+def parse_frames(text: str) -> tuple[int, int | None]:
+    """Read a range of frames ``FIRST:STOP``; either may be left out."""
+    match = re.fullmatch("([0-9]{0,9}):([0-9]{0,9})", text)
+    if match:
+        return int(match[1] or 0), int(match[2]) if match[2] else None
+    raise argparse.ArgumentTypeError(f"must be FIRST:STOP such as 0:48, but is {text!r}")
+
+
+def load_model(args: argparse.Namespace) -> DCSTok:
+    if not -(2**63) <= args.seed < 2**64:
+        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
+    torch.manual_seed(args.seed)
+    try:
+        device = torch.device(args.device)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"`--device` must name a device of this machine, but is {args.device!r} "
+            f"({str(error).splitlines()[0]}). Use cpu."
+        ) from None
+    tok = DCSTok.from_pretrained(args.model).to(device)
+    tok.max_memory = args.max_memory
+    return tok
+
+
+def check_output_file(path: Path) -> Path:
+    check_folder_of(path)
+    if path.is_dir():
+        raise ValueError(f"The output must be a file, but {path} is a folder. Name a file in it.")
+    return path
+
+
+def model_arguments() -> argparse.ArgumentParser:
+    """Return the arguments that choose a model and where it runs, as a parent parser."""
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument(
+        "--model", metavar="MODEL", help="bundled name, folder or hub id (default: dcs-tok-nano)"
+    )
+    model.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    model.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    model.add_argument(
+        "--max-memory",
+        type=parse_bytes,
+        default=parse_bytes("512M"),
+        metavar="BYTES",
+        help="working memory beside pictures and weights (default: %(default)s)",
+    )
+    return model
+
+
+def frames_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--frames``."""
+    parser.add_argument(
+        "--frames",
+        type=parse_frames,
+        default=(0, None),
+        metavar="FIRST:STOP",
+        help="frames of a clip (default: all)",
+    )
