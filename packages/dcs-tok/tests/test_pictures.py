@@ -1,6 +1,8 @@
 """Pictures of every mode become upright RGB in [0, 1], and notes tell what was interpreted."""
 
+import struct
 from pathlib import Path
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -149,9 +151,30 @@ def test_printing_inks_become_light(
     picture = read_picture(saved(tmp_path / "p.tif", image))
     expected = as_pixels(np.array(rgb, dtype=np.uint8)[None, None]).expand(1, 3, 2, 3)
     assert torch.equal(picture.pixels, expected)
+    assert picture.notes == ("CMYK was converted to RGB",)
+
+
+def test_16_bit_colour_is_read_in_8_bits_and_said(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    rows = b"".join(b"\0" + struct.pack(">6H", *([256 * value + 7] * 6)) for value in (9, 200))
+    path = tmp_path / "deep.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">2I5B", 2, 2, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    picture = read_picture(path)
+    assert picture.notes == ("16-bit colour was reduced to 8 bits",)
+    expected = torch.tensor([9.0, 200.0])[:, None].expand(1, 3, 2, 2) / 255
+    assert torch.equal(picture.pixels, expected)
 
 
 def test_only_the_first_picture_of_a_file_is_read(tmp_path: Path) -> None:
     first, second = Image.fromarray(noise(5, 7)), Image.fromarray(noise(5, 7, seed=1))
     path = saved(tmp_path / "p.tif", first, save_all=True, append_images=[second])
-    assert torch.equal(read_picture(path).pixels, as_pixels(noise(5, 7)))
+    picture = read_picture(path)
+    assert torch.equal(picture.pixels, as_pixels(noise(5, 7)))
+    assert picture.notes == ("of several frames the first was taken",)

@@ -43,6 +43,11 @@ def parse_frames(text: str) -> tuple[int, int | None]:
 
 
 def load_model(args: argparse.Namespace) -> DCSTok:
+    """Return the model that the arguments of :func:`model_arguments` name, on its device.
+
+    Raises:
+        ValueError: if seed, device or model cannot be used.
+    """
     if not -(2**63) <= args.seed < 2**64:
         raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
     torch.manual_seed(args.seed)
@@ -60,6 +65,11 @@ def load_model(args: argparse.Namespace) -> DCSTok:
 
 
 def check_output_file(path: Path) -> Path:
+    """Return the path of a file to be written.
+
+    Raises:
+        ValueError: if its folder is missing, or it is a folder itself.
+    """
     check_folder_of(path)
     if path.is_dir():
         raise ValueError(f"The output must be a file, but {path} is a folder. Name a file in it.")

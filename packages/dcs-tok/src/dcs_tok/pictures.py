@@ -92,7 +92,9 @@ def read_bytes(file: str | PathLike[str] | IO[bytes]) -> Tensor:
 def _stored(image: Image.Image) -> list[str]:
     """Say of a picture that is not loaded yet what Pillow will reduce without a word."""
     notes = []
-    if image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in image.tile):
+    if image.mode in ("RGB", "RGBA", "LA") and any(
+        ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
+    ):
         notes.append("16-bit colour was reduced to 8 bits")
     if image.mode == "CMYK":
         notes.append("CMYK was converted to RGB")

@@ -69,9 +69,9 @@ class Codec:
         area = area_class(latents.size, latents.grid)
         chunks: list[bytes] = []
         levels = []
-        for of_groups, symbols in self._code.encode(scaled, level_map, quality, area, kappa):
+        for of_groups, of_level in self._code.encode(scaled, level_map, quality, area, kappa):
             chunks += of_groups
-            levels.append(symbols)
+            levels.append(of_level)
         header = FileHeader(
             entropy_model=self.model.fingerprint,
             quality=quality,

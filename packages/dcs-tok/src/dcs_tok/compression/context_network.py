@@ -76,8 +76,8 @@ class LevelContext(nn.Module):
 
     def __init__(self, channels: int, width: int, *, last: bool) -> None:
         super().__init__()
-        self.around = nn.ModuleList(SeenConv(2 * channels, width, p) for p in (1, 2, 3))
-        self.around_mean = nn.ModuleList(
+        self.around: Blocks[SeenConv] = Blocks(SeenConv(2 * channels, width, p) for p in (1, 2, 3))
+        self.around_mean: Blocks[SeenConv] = Blocks(
             SeenConv(channels, channels, p, bias=False) for p in (1, 2, 3)
         )
         self.first_pass = nn.Parameter(torch.zeros(width))
@@ -86,8 +86,10 @@ class LevelContext(nn.Module):
         self.hidden = nn.Conv2d(width, width, 1)
         self.out = nn.Conv2d(width, 2 * channels, 1)
         self.next_state = None if last else nn.Conv2d(2 * channels + width, width, 3, padding=1)
-        for layer in (self.out, self.before_mean, *(m.conv for m in self.around_mean)):
-            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.before_mean.weight)
+        for seen in self.around_mean:
+            nn.init.zeros_(seen.conv.weight)
 
     def forward(self, state: Tensor, symbols: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log scale (b, 2 d, h, w) together, and the next state.

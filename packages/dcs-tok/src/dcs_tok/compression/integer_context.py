@@ -59,7 +59,8 @@ class LevelNetwork:
     """One level of the context network.
 
     Args:
-        tensors: integers by the names of :class:`~dcs_tok.compression.context_network.LevelContext`.
+        tensors: integers by the names of the parameters of
+            :class:`~dcs_tok.compression.context_network.LevelContext`.
     """
 
     def __init__(self, tensors: dict[str, NDArray[np.integer]]) -> None:
@@ -130,7 +131,7 @@ class LevelNetwork:
 
     def next_state(self, state: Floats, padded: Ints) -> Floats:
         """Return the next level's state (h, w, width); arguments as of :meth:`predict`."""
-        assert self.next_weight is not None, "the last level has no next one"
+        assert self.next_weight is not None and self.next_bias is not None, "the last level"
         height, width = state.shape[:2]
         out = np.empty_like(state)
         rows = max(1, _ROWS_AT_ONCE // width)

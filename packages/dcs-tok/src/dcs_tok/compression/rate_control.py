@@ -1,12 +1,12 @@
 """Rate control: the number of patches and the step that serve a target best.
 
-    quality     the step as asked; patches by a rule measured on photos
-    bytes       for each number of patches the finest step that fits; of these the highest PSNR
-    psnr        for each number of patches the coarsest step that reaches it; of these the least bytes
+    quality   the step as asked; patches by a rule measured on photos
+    bytes     for each number of patches the finest step that fits; of these the highest PSNR
+    psnr      for each number of patches the coarsest step that reaches it; of these the smallest
 
 Patches are tried from the rule's choice in both directions, as long as it helps. Level maps are no
-part of the search: with symbols chosen by rate and distortion a zero costs next to nothing, and maps
-made files 0.2 to 3 % larger at equal or lower PSNR (docs/results.md).
+part of the search: with symbols chosen by rate and distortion a zero costs next to nothing, and
+maps made files 0.2 to 3 % larger at equal or lower PSNR (docs/results.md).
 """
 
 from collections.abc import Callable
@@ -142,7 +142,7 @@ class RateControl:
 
     def _best(
         self,
-        start: int,
+        start: float,
         attempt: Callable[[int], Trial | None],
         value: Callable[[Trial], float],
     ) -> Trial | None:

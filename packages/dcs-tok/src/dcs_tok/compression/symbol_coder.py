@@ -46,7 +46,7 @@ class Tables:
         """Return about how many bits symbols take; arguments as of :func:`parts`."""
         row, cell, low, _ = parts(mean, scale, symbols)
         escaped = np.where(cell == ESCAPE, 2 * np.log2(2.0 + np.abs(low)), 0)
-        return self.costs[row, cell] + SHIFTS[scale] + escaped
+        return (self.costs[row, cell] + SHIFTS[scale] + escaped).astype(np.float64)
 
 
 def parts(mean: Ints, scale: Ints, symbols: Ints) -> tuple[Ints, Ints, Ints, Ints]:
