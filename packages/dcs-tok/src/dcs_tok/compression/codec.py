@@ -21,9 +21,8 @@ from dcs_tok.compression.container import (
 )
 from dcs_tok.compression.entropy_model import EntropyModel
 from dcs_tok.compression.level_coding import SymbolCode
-from dcs_tok.compression.quantiser import area_class, step_of_quality
+from dcs_tok.compression.quantiser import area_class
 from dcs_tok.compression.symbol_coder import DamagedDataError
-from dcs_tok.decoding_target import still_segments
 from dcs_tok.tokenizer import DCSTok
 
 KAPPA = 0.08
@@ -63,7 +62,7 @@ class Codec:
             quality: of the global step, 0 to 100.
             kappa: as of :meth:`SymbolCode.encode`.
         """
-        steps = self._steps(latents) * step_of_quality(quality)
+        steps = self._steps(latents, quality)
         scaled = (latents.tokens.cpu().float() / steps)[0].double().numpy()
         level_map = latents.levels[0].cpu().numpy().astype(np.int64)
         area = area_class(latents.size, latents.grid)
@@ -128,16 +127,11 @@ class Codec:
             phase=header.phase,
             tokenizer=self.tok.fingerprint,
         )
-        latents.tokens.mul_(self._steps(latents) * step_of_quality(header.quality))
+        latents.tokens.mul_(self._steps(latents, header.quality))
         return latents
 
-    def _steps(self, latents: Latents) -> Tensor:
-        """Return the steps for a global step of 1: (t, 1, 1, n, d)."""
-        tensors = self.model.tensors
-        by_kind = {True: tensors["still_steps"], False: tensors["moving_steps"]}
-        kinds = still_segments(latents, self.tok.config.segments_per_second)
-        steps = torch.from_numpy(np.stack([by_kind[kind] for kind in kinds]))
-        return steps[:, None, None, : latents.num_levels]
+    def _steps(self, latents: Latents, quality: int) -> Tensor:
+        return self.model.steps(latents, self.tok.config.segments_per_second, quality)
 
 
 _CODECS: WeakKeyDictionary[DCSTok, Codec] = WeakKeyDictionary()

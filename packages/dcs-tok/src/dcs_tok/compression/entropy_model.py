@@ -18,6 +18,7 @@ from safetensors.numpy import save as to_safetensors
 from torch import Tensor
 
 from dcs_common.atomic_file import write_atomically
+from dcs_common.latents import Latents
 from dcs_tok.compression.context_network import ContextNetwork
 from dcs_tok.compression.integer_context import (
     ACTIVATION_BITS,
@@ -28,7 +29,13 @@ from dcs_tok.compression.integer_context import (
     LevelNetwork,
 )
 from dcs_tok.compression.probability_tables import laplace_tables
-from dcs_tok.compression.quantiser import MAX_AREA_CLASS, MAX_QUALITY, unit_steps
+from dcs_tok.compression.quantiser import (
+    MAX_AREA_CLASS,
+    MAX_QUALITY,
+    step_of_quality,
+    unit_steps,
+)
+from dcs_tok.decoding_target import still_segments
 from dcs_tok.tokenizer import DCSTok
 
 ENTROPY_FILE = "entropy_model.safetensors"
@@ -93,6 +100,13 @@ class EntropyModel:
                 )
             )
         return networks
+
+    def steps(self, latents: Latents, segments_per_second: int, quality: int) -> Tensor:
+        """Return the steps of latents at a quality: (t, 1, 1, m, d), float32."""
+        by_kind = {True: self.tensors["still_steps"], False: self.tensors["moving_steps"]}
+        kinds = still_segments(latents, segments_per_second)
+        steps = torch.from_numpy(np.stack([by_kind[kind] for kind in kinds]))
+        return steps[:, None, None, : latents.num_levels] * step_of_quality(quality)
 
     # ------------------------------------------------------------- networks and files
 

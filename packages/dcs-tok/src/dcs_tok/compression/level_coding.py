@@ -6,6 +6,7 @@ encoder's quantises and writes; the decoder's reads.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,7 @@ class SymbolCode:
         walk = self.walk(level_map, quality, area)
         for index in range(int(level_map.max())):
             encoders = [SymbolEncoder(self.tables) for _ in range(_groups(len(level_map)))]
-            choose = _Quantiser(scaled[..., index, :], kappa, self.tables, encoders)
+            choose = Quantiser(scaled[..., index, :], kappa, self.tables, *encoders)
             symbols = walk.level(index, choose)
             chunks = []
             for group, encoder in enumerate(encoders):
@@ -159,14 +160,29 @@ class _Reading:
         return np.zeros_like(mean) if decoder is None else decoder.code(mean, scale)
 
 
-class _Quantiser:
-    """Chooses, of the symbols next to a latent, the one that is cheapest in error and bits."""
+class SymbolWriter(Protocol):
+    """What takes the symbols of a pass."""
+
+    def code(self, mean: Ints, scale: Ints, symbols: Ints) -> Ints:
+        """Take symbols, each under its distribution; return them."""
+        ...
+
+
+class Quantiser:
+    """Chooses, of the symbols next to a latent, the one that is cheapest in error and bits.
+
+    Args:
+        scaled: latents of one level, in steps (t, h, w, d).
+        kappa: squared error that a bit is worth.
+        tables: what bits are counted by.
+        writers: one for each group of segments, or one for all.
+    """
 
     def __init__(
-        self, scaled: Floats, kappa: float, tables: Tables, encoders: list[SymbolEncoder]
+        self, scaled: Floats, kappa: float, tables: Tables, *writers: SymbolWriter
     ) -> None:
         self._scaled, self._kappa = scaled, kappa
-        self._tables, self._encoders = tables, encoders
+        self._tables, self._writers = tables, writers
 
     def __call__(self, segment: int, rows: Ints, columns: Ints, mean: Ints, scale: Ints) -> Ints:
         """Choose and write."""
@@ -174,7 +190,8 @@ class _Quantiser:
         best = np.rint(wanted).astype(np.int64)
         if self._kappa:
             best = self._optimised(wanted, best, mean, scale)
-        return self._encoders[segment // SEGMENTS_PER_GROUP].code(mean, scale, best)
+        writer = self._writers[min(segment // SEGMENTS_PER_GROUP, len(self._writers) - 1)]
+        return writer.code(mean, scale, best)
 
     def _optimised(self, wanted: Floats, nearest: Ints, mean: Ints, scale: Ints) -> Ints:
         # Most latents round to 0, and nothing is cheaper than that.

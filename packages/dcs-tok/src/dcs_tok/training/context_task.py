@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dcs_common import Latents
 from dcs_common.config import config_to_dict
 from dcs_common.training import (
     OptimizerConfig,
@@ -19,14 +20,17 @@ from dcs_common.training import (
     TrainingConfig,
     joined_world,
     sample_generators,
+    seeded_generator,
     train,
 )
+from dcs_tok.compression.codec import KAPPA
 from dcs_tok.compression.context_network import ContextNetwork
 from dcs_tok.compression.entropy_model import ENTROPY_FILE, EntropyModel
+from dcs_tok.compression.fit_tables import fit_tables
 from dcs_tok.data import LoadingConfig, PictureAndClipSource, ScaleConfig, TrainingBatch
 from dcs_tok.losses.rate import laplace_bits
 from dcs_tok.tokenizer import DCSTok
-from dcs_tok.training.rate_term import RateTerm, active
+from dcs_tok.training.rate_term import QUALITIES, RateTerm, active
 
 SCALES = ScaleConfig(
     short_sides=(128, 192, 256),
@@ -44,6 +48,9 @@ TRAINING = TrainingConfig(
     ema_decay=0.998,
     checkpoint_every=500,
 )
+
+_TABLE_BATCHES = 200
+"""Batches whose symbols the tables are fitted to."""
 
 
 class ContextTask:
@@ -76,6 +83,18 @@ class ContextTask:
     def images(self, batch: TrainingBatch, model: nn.Module) -> Mapping[str, Tensor]:
         """Show nothing."""
         return {}
+
+
+def _samples(
+    tok: DCSTok, source: PictureAndClipSource, training: TrainingConfig
+) -> Iterator[tuple[Latents, int]]:
+    """Yield latents of the run's first steps, each batch at a quality."""
+    size, steps = training.batch_size, min(_TABLE_BATCHES, training.steps)
+    shares = (Share(step, 0, size, size) for step in range(steps))
+    for step, batch in enumerate(source.batches(shares)):
+        draw = seeded_generator(training.seed, "tables", step)
+        quality = int(torch.randint(QUALITIES[0], QUALITIES[1] + 1, (), generator=draw))
+        yield tok.encode(batch.pixels, batch.fps, patches=batch.patches), quality
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,11 +142,19 @@ def run(args: argparse.Namespace) -> str:
             "context": config_to_dict(training) | {"tokenizer": tok.fingerprint},
             "data": source.fingerprint,
         }
+        args.output.mkdir(parents=True, exist_ok=True)
         tok = tok.to(world.device)
         task = ContextTask(tok, context.to(world.device), args.seed)
         result = train(task, source, training, args.output, world=world, identity=identity)
         if not result.finished:
             return f"stopped at step {result.step} of {training.steps}; run again to go on"
         assert isinstance(result.model, ContextNetwork)
-        written = EntropyModel.of_network(result.model.cpu(), tok).save(args.output)
+        fitted = EntropyModel.of_network(result.model.cpu(), tok.cpu())
+        fitted = fit_tables(
+            fitted,
+            _samples(tok, source, training),
+            tok.config.segments_per_second,
+            KAPPA,
+        )
+        written = fitted.save(args.output)
     return f"wrote {written}: {result.step} steps, {result.seconds:.0f} s in this call"
