@@ -112,7 +112,7 @@ def test_the_generator_s_loss_is_the_critic_s_verdict() -> None:
     task = _task(replace(ALL, denoise_std=0.0))
     samples, share = batch(), Share(0, 0, 4, 4)
     critic = task.networks["discriminator"].eval()
-    reconstruction, _ = task._reconstruct(samples, share, task.tok)
+    reconstruction, _ = task._reconstruct(samples, share, task.tok, None)
     (_, _, terms), *_ = task.losses(samples, share, task.networks)
     expected = hinge_generator_loss(critic(reconstruction)).detach()
     torch.testing.assert_close(terms["adversarial"], expected, **CLOSE)

@@ -42,8 +42,12 @@ def parse_frames(text: str) -> tuple[int, int | None]:
     raise argparse.ArgumentTypeError(f"must be FIRST:STOP such as 0:48, but is {text!r}")
 
 
-def load_model(args: argparse.Namespace) -> DCSTok:
+def load_model(args: argparse.Namespace, default: str | None = None) -> DCSTok:
     """Return the model that the arguments of :func:`model_arguments` name, on its device.
+
+    Args:
+        args: the arguments.
+        default: the model where none is named.
 
     Raises:
         ValueError: if seed, device or model cannot be used.
@@ -59,7 +63,7 @@ def load_model(args: argparse.Namespace) -> DCSTok:
             f"`--device` must name a device of this machine, but is {args.device!r} "
             f"({str(error).splitlines()[0]}). Use cpu."
         ) from None
-    tok = DCSTok.from_pretrained(args.model).to(device)
+    tok = DCSTok.from_pretrained(args.model or default).to(device)
     tok.max_memory = args.max_memory
     return tok
 
@@ -80,7 +84,9 @@ def model_arguments() -> argparse.ArgumentParser:
     """Return the arguments that choose a model and where it runs, as a parent parser."""
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument(
-        "--model", metavar="MODEL", help="bundled name, folder or hub id (default: dcs-tok-nano)"
+        "--model",
+        metavar="MODEL",
+        help="bundled name, folder or hub id (default: dcs-tok-nano, or what suits .dcs files)",
     )
     model.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     model.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")

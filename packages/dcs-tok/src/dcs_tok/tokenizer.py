@@ -70,7 +70,9 @@ class DCSTok(PretrainedModel):
     config_class: ClassVar[type] = DCSTokConfig
     model_kind: ClassVar[str] = "dcs-tok"
     companions: ClassVar[tuple[str, ...]] = ("entropy_model.safetensors",)
-    bundled: ClassVar[dict[str, Path]] = {"dcs-tok-nano": WEIGHTS / "dcs-tok-nano"}
+    bundled: ClassVar[dict[str, Path]] = {
+        name: WEIGHTS / name for name in ("dcs-tok-nano", "dcs-tok-nano-rate", "dcs-tok-nano-gen")
+    }
     config: DCSTokConfig
 
     def __init__(self, config: DCSTokConfig | None = None) -> None:

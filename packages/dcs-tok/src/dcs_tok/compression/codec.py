@@ -19,7 +19,7 @@ from dcs_tok.compression.container import (
     read_file,
     write_file,
 )
-from dcs_tok.compression.entropy_model import EntropyModel
+from dcs_tok.compression.entropy_model import ENTROPY_FILE, EntropyModel
 from dcs_tok.compression.level_coding import SymbolCode
 from dcs_tok.compression.quantiser import area_class
 from dcs_tok.compression.symbol_coder import DamagedDataError
@@ -134,24 +134,46 @@ class Codec:
         return self.model.steps(latents, self.tok.config.segments_per_second, quality)
 
 
+DEFAULT_MODEL = "dcs-tok-nano-rate"
+"""The bundled model that was trained for compression."""
+
 _CODECS: WeakKeyDictionary[DCSTok, Codec] = WeakKeyDictionary()
 
 
 def codec_of(model: DCSTok | str | PathLike[str] | None) -> Codec:
-    """Return the codec of a tokenizer, made once for each.
+    """Return the codec of a tokenizer, made once for each; default the bundled one.
 
     Raises:
         ValueError: if there is no such model, or it has no entropy model.
     """
-    tok = model if isinstance(model, DCSTok) else _loaded(None if model is None else str(model))
+    tok = model if isinstance(model, DCSTok) else _loaded(str(model or DEFAULT_MODEL))
     if tok not in _CODECS:
         _CODECS[tok] = Codec(tok)
     return _CODECS[tok]
 
 
 @cache
-def _loaded(name: str | None) -> DCSTok:
+def _loaded(name: str) -> DCSTok:
     return DCSTok.from_pretrained(name)
+
+
+@cache
+def _bundled_by_fingerprint() -> dict[str, str]:
+    """Return the bundled models that can compress, by their entropy models."""
+    return {
+        EntropyModel.load(folder).fingerprint: name
+        for name, folder in DCSTok.bundled.items()
+        if (folder / ENTROPY_FILE).exists()
+    }
+
+
+def writer_of(data: bytes) -> str:
+    """Return the name of the bundled model that wrote a file, or the default's.
+
+    Raises:
+        ValueError: if it is no .dcs file.
+    """
+    return _bundled_by_fingerprint().get(read_file(data, 0).header.entropy_model, DEFAULT_MODEL)
 
 
 def decompress(
@@ -170,7 +192,7 @@ def decompress(
         size: (height, width), any; default the source's.
         fps: of clips, any; default the source's.
         levels: use at most so many.
-        model: the tokenizer that wrote it, a name or a folder; default the bundled one.
+        model: the tokenizer that wrote it, a name or a folder; default the bundled one that did.
 
     Returns:
         (1, 3, H, W), or (1, 3, T, H, W) for clips.
@@ -178,7 +200,7 @@ def decompress(
     Raises:
         ValueError: naming requirement, value and remedy.
     """
-    codec = codec_of(model)
+    codec = codec_of(writer_of(data) if model is None else model)
     check_levels(levels, codec.tok)
     latents, content = codec.read(data, levels)
     note = cut_note(content)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dcs_common.atomic_file import check_folder_of, write_atomically
 from dcs_tok import clips, pictures
 from dcs_tok.allocation import METHODS
 from dcs_tok.command_arguments import frames_argument, load_model, parse_bytes, parse_size
-from dcs_tok.compression.codec import codec_of, decompress
+from dcs_tok.compression.codec import DEFAULT_MODEL, codec_of, decompress, writer_of
 from dcs_tok.compression.compress import DEFAULT_QUALITY, compress
 from dcs_tok.compression.container import MAGIC, read_file
 from dcs_tok.data.sources import PICTURE_ENDINGS
@@ -80,7 +81,7 @@ def run_compress(args: argparse.Namespace) -> str:
     """Pictures or clips to .dcs files."""
     endings = (*PICTURE_ENDINGS, ".tif", ".tiff", ".avif", ".jp2", ".gif", *clips.CLIP_ENDINGS)
     jobs = _jobs(args.inputs, args.output, endings, lambda path: f"{path.stem}{ENDING}")
-    tok = load_model(args)
+    tok = load_model(args, DEFAULT_MODEL)
     codec_of(tok)  # a model that cannot compress is refused before anything is read
 
     def one(source: str, out: str, report: Callable[[str], None]) -> str:
@@ -135,10 +136,11 @@ def run_decompress(args: argparse.Namespace) -> str:
     """.dcs files to pictures or clips of any size and rate."""
     jobs = _jobs(args.inputs, args.output, (ENDING,), lambda path: path.stem)
     in_folder = args.output != STREAM and Path(jobs[0][1]).parent == Path(args.output)
-    tok = load_model(args)
+    model_of = cache(lambda name: load_model(args, name))
 
     def one(source: str, out: str, report: Callable[[str], None]) -> str:
         data = _bytes_of(source)
+        tok = model_of(None if args.model else writer_of(data))
         fps = read_file(data, 0).header.fps
         if in_folder:
             out += f".{args.format}" if fps is None else ".mp4"

@@ -40,7 +40,7 @@ def compress(
 
     Args:
         pixels: (1, 3, H, W) or (1, 3, T, H, W), RGB in [0, 1].
-        model: the tokenizer, a name or a folder; default the bundled one.
+        model: the tokenizer, a name or a folder; default dcs-tok-nano-rate, which is bundled.
         levels: at most so many, or a map (t, h, w), which needs ``patches``; default all.
         quality: 0 to 100, of the quantiser's one global step, which halves every 12.
         bpp: bits per pixel that the file does not exceed, of all frames of a clip.

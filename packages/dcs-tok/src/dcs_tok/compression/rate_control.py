@@ -102,6 +102,8 @@ class RateControl:
         Raises:
             ValueError: if no file is that small; names the smallest.
         """
+        if limit < 1:
+            raise ValueError(self._too_small(limit))
         guess = quality_of_bpp(limit * 8 / self._pixels_in_all())
 
         def attempt(patches: int) -> Trial | None:

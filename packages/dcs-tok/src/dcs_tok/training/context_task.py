@@ -28,9 +28,8 @@ from dcs_tok.compression.context_network import ContextNetwork
 from dcs_tok.compression.entropy_model import ENTROPY_FILE, EntropyModel
 from dcs_tok.compression.fit_tables import fit_tables
 from dcs_tok.data import LoadingConfig, PictureAndClipSource, ScaleConfig, TrainingBatch
-from dcs_tok.losses.rate import laplace_bits
 from dcs_tok.tokenizer import DCSTok
-from dcs_tok.training.rate_term import QUALITIES, RateTerm, active
+from dcs_tok.training.rate_term import QUALITIES, RateTerm, symbol_bits
 
 SCALES = ScaleConfig(
     short_sides=(128, 192, 256),
@@ -73,8 +72,7 @@ class ContextTask:
         with torch.no_grad():
             rate.dequantised(latents)
         mean, log_scale = call["context"](rate.symbols, *rate.conditions(latents))
-        bits = laplace_bits(rate.symbols, mean, log_scale)
-        yield "context", bits[active(latents).expand_as(bits)].mean(), {}
+        yield "context", symbol_bits(rate.symbols, mean, log_scale, latents), {}
 
     def validate(self, model: nn.Module) -> Mapping[str, float]:
         """Measure nothing."""

@@ -104,6 +104,13 @@ def _canonical_values(tok: DCSTok, latents: Latents) -> list[int]:
     return [(path.still if still else path.moving).mean.numel() for still in kinds]
 
 
+def symbol_bits(symbols: Tensor, mean: Tensor, log_scale: Tensor, latents: Latents) -> Tensor:
+    """Return the mean bits of the symbols that are held."""
+    held = active(latents)
+    bits = laplace_bits(symbols, mean, log_scale) * held
+    return bits.sum() / (held.sum() * bits.shape[-1])
+
+
 def active(latents: Latents) -> Tensor:
     """Return where tokens are held: booleans (b, t, h, w, n, 1)."""
     count = torch.arange(latents.num_levels, device=latents.levels.device)

@@ -25,6 +25,7 @@ from dcs_common import level_probabilities, sample_level_map, source_grid
 from dcs_common.latents import Latents
 from dcs_common.token_layout import TokenLayout
 from dcs_common.training import Share
+from dcs_tok.compression.context_network import ContextNetwork
 from dcs_tok.config import DCSTokConfig, TrunkConfig
 from dcs_tok.data import TrainingBatch
 from dcs_tok.data.geometry import BatchGeometry
@@ -80,7 +81,9 @@ def step_cost(
 def mean_levels(recipe: Recipe) -> float:
     """Return the levels that a patch keeps on average."""
     counts = torch.arange(1, recipe.model.num_levels + 1, dtype=torch.float64)
-    return float(level_probabilities(len(counts), recipe.levels.weights) @ counts)
+    drawn = float(level_probabilities(len(counts), recipe.levels.weights) @ counts)
+    full = recipe.levels.full_share
+    return (1 - full) * drawn + full * len(counts)
 
 
 def grid_shape(recipe: Recipe, geometry: BatchGeometry) -> tuple[int, int, int]:
@@ -274,13 +277,13 @@ class _Measurement:
             task = self._task()
             target = torch.zeros(shape)
             rebuilt = torch.zeros(shape, requires_grad=True)
-            tokens = torch.zeros(samples, 1, 1, 1, 1, 1, requires_grad=True)
+            tokens = torch.zeros(samples, *self._latents_looked_at(), requires_grad=True)
         known = [target, rebuilt, tokens]
         for network in task.networks.values():
             known += _with_gradients(network)
         if isinstance(task.perceptual, UnweightedPerceptualLoss):
             known += task.perceptual.weights()
-        stand_in = _StandIn(task.tok, rebuilt, tokens, moving=geometry.fps is not None)
+        stand_in = _StandIn(task.tok, rebuilt, tokens, geometry)
         batch = TrainingBatch(
             pixels=target,
             target=target,
@@ -304,13 +307,26 @@ class _Measurement:
         # The stand-in's pixels are counted where the tokenizer's are.
         return Cost(meter.flops, 0, meter.peak - rebuilt.nbytes)
 
+    def _latents_looked_at(self) -> tuple[int, ...]:
+        """Return (t, h, w, n, d) where the losses look into the latents."""
+        if not self.recipe.losses.rate:
+            return 1, 1, 1, 1, 1
+        model = self.recipe.model
+        grid = grid_shape(self.recipe, self.geometry)
+        return (*grid, model.num_levels, model.latent_channels)
+
     def _task(self) -> TokenizerTask:
         """Make the task on fake tensors, with no more of the tokenizer than its last layer."""
         losses = self.recipe.losses
-        bare = replace(self.recipe, losses=replace(losses, perceptual=0.0, adversarial=0.0))
+        bare = replace(
+            self.recipe, losses=replace(losses, perceptual=0.0, adversarial=0.0, rate=0.0)
+        )
         task = TokenizerTask(DCSTok(_without_blocks(self.recipe.model)), bare)
         if losses.adversarial:
             task.networks["discriminator"] = Critic(self.recipe)
+        if losses.rate:
+            config = self.recipe.model
+            task.networks["context"] = ContextNetwork(config.num_levels, config.latent_channels)
         if losses.perceptual and self.perceptual is not None:
             task.perceptual = UnweightedPerceptualLoss(self.perceptual(), losses.perceptual_size)
         task.recipe = self.recipe
@@ -320,15 +336,31 @@ class _Measurement:
 class _StandIn(nn.Module):
     """Gives pixels that depend on the tokenizer's last layer, as the adaptive weight wants."""
 
-    def __init__(self, tok: DCSTok, rebuilt: Tensor, tokens: Tensor, *, moving: bool) -> None:
+    def __init__(
+        self, tok: DCSTok, rebuilt: Tensor, tokens: Tensor, geometry: BatchGeometry
+    ) -> None:
         super().__init__()
-        self.weight = tok.last_layer(moving=moving)
-        self.rebuilt, self.tokens = rebuilt, tokens
+        self.weight = tok.last_layer(moving=geometry.fps is not None)
+        self.rebuilt, self.tokens, self.geometry = rebuilt, tokens, geometry
 
-    def forward(self, *_: object, **__: object) -> tuple[Tensor, Latents]:
-        samples = len(self.tokens)
-        levels = torch.ones(samples, 1, 1, 1, dtype=torch.int64)
-        latents = Latents(tokens=self.tokens, levels=levels, size=(1, 1), fps=None, frames=1)
+    def forward(
+        self,
+        *_: object,
+        disturb: Callable[[Latents], Tensor] | None = None,
+        **__: object,
+    ) -> tuple[Tensor, Latents]:
+        n = self.tokens.shape[4]
+        levels = torch.full(self.tokens.shape[:4], n, dtype=torch.int64)
+        is_whole = n > 1
+        latents = Latents(
+            tokens=self.tokens,
+            levels=levels,
+            size=self.geometry.size if is_whole else (1, 1),
+            fps=self.geometry.fps if is_whole else None,
+            frames=self.geometry.frames if is_whole else 1,
+        )
+        if disturb is not None and is_whole:
+            disturb(latents)
         return self.rebuilt + self.weight.sum(), latents
 
 

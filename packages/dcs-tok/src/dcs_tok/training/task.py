@@ -25,10 +25,9 @@ from dcs_tok.losses.adversarial import (
 )
 from dcs_tok.losses.margin import margin_loss
 from dcs_tok.losses.perceptual import PerceptualLoss
-from dcs_tok.losses.rate import laplace_bits
 from dcs_tok.losses.reconstruction import reconstruction_loss
 from dcs_tok.tokenizer import DCSTok
-from dcs_tok.training.rate_term import RateTerm, active
+from dcs_tok.training.rate_term import RateTerm, symbol_bits
 from dcs_tok.training.recipe import Recipe
 
 _PICTURES_SHOWN = 4
@@ -133,8 +132,8 @@ class TokenizerTask:
         scalars = {name: term.detach() for name, term in terms.items()}
         yield "tokenizer", total, scalars
         if rate is not None:
-            bits = laplace_bits(rate.symbols, mean, log_scale)[active(latents).expand_as(mean)]
-            yield "context", bits.mean(), {"context_bits": bits.detach().mean()}
+            bits = symbol_bits(rate.symbols, mean, log_scale, latents)
+            yield "context", bits, {"context_bits": bits.detach()}
         if plays:
             critic.requires_grad_(True)
             yield self._discriminate(critic, call["discriminator"], batch, reconstruction)
