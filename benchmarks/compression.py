@@ -25,8 +25,6 @@ from PIL import Image
 from dcs_common import Latents
 from dcs_tok import DCSTok, compress
 from dcs_tok.compression.codec import KAPPA, Codec, codec_of
-from dcs_tok.compression.level_coding import SymbolCode
-from dcs_tok.compression.quantiser import area_class
 from dcs_tok.compression.rate_control import side_of_quality
 from dcs_tok.compression.symbol_coder import Ints, SymbolEncoder, Tables
 from dcs_tok.pictures import read_picture

@@ -2,9 +2,10 @@
 
     python benchmarks/generation_latents.py --data FOLDER
 
-FOLDER holds ``imagenette128/val-00.zip`` and ``weights/`` (SqueezeNet and the heads of LPIPS). For
-each model: deviation of the latents by level, PSNR and LPIPS by level count, and both once more
-where every latent is off by a tenth and by a third of its level's deviation, as a generator's are.
+FOLDER holds ``imagenette128/val-00.zip``, ``photos/photos-0?.zip`` (00 to 02 for the transform) and
+``weights/`` (SqueezeNet and the heads of LPIPS). For the Karhunen-Loeve transform and each model:
+deviation of the latents by level, PSNR and LPIPS by level count, and both once more where every
+latent is off by a tenth and by a third of its level's deviation, as a generator's are.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from quality import transform
 
 from dcs_common import Latents, psnr
 from dcs_tok import DCSTok
@@ -36,21 +38,21 @@ def pictures(path: Path) -> Iterator[torch.Tensor]:
             yield pixels[None, :, top : top + SIDE, left : left + SIDE]
 
 
-def table(name: str, loss: PerceptualLoss, data: list[torch.Tensor]) -> Iterator[str]:
-    """Yield a model's rows."""
-    tok = DCSTok.from_pretrained(name)
+def table(name: str, tok: DCSTok, loss: PerceptualLoss, data: list[torch.Tensor]) -> Iterator[str]:
+    """Yield a model's rows; it may have fewer levels than the table."""
+    counts = [m for m in LEVELS if m <= tok.config.num_levels]
     codes = [tok.encode(pixels, patches=PATCHES) for pixels in data]
     std = torch.cat([code.tokens for code in codes]).std(dim=(0, 1, 2, 3))  # (n, d)
     by_level = std.square().mean(dim=1).sqrt()
-    yield row(f"{name}, deviation", [f"{by_level[m - 1]:.2f}" for m in LEVELS])
+    yield row(f"{name}, deviation", [f"{by_level[m - 1]:.2f}" for m in counts])
     generator = torch.Generator().manual_seed(0)
     for share in NOISE:
-        decibels: list[list[float]] = [[] for _ in LEVELS]
-        distances: list[list[float]] = [[] for _ in LEVELS]
+        decibels: list[list[float]] = [[] for _ in counts]
+        distances: list[list[float]] = [[] for _ in counts]
         for pixels, code in zip(data, codes, strict=True):
             noise = torch.randn(code.tokens.shape, generator=generator) * std * share
             noisy: Latents = replace(code, tokens=code.tokens + noise)
-            for i, m in enumerate(LEVELS):
+            for i, m in enumerate(counts):
                 rebuilt = tok.decode(noisy, levels=m)
                 decibels[i].append(psnr(rebuilt, pixels))
                 with torch.no_grad():
@@ -61,8 +63,8 @@ def table(name: str, loss: PerceptualLoss, data: list[torch.Tensor]) -> Iterator
 
 
 def row(name: str, values: list[str]) -> str:
-    """Return a Markdown row."""
-    return f"| {name} | " + " | ".join(values) + " |"
+    """Return a Markdown row; levels that a model has not stay empty."""
+    return f"| {name} | " + " | ".join(values + [""] * (len(LEVELS) - len(values))) + " |"
 
 
 def main() -> None:
@@ -79,8 +81,12 @@ def main() -> None:
     data = list(pictures(args.data / "imagenette128" / "val-00.zip"))
     print(row(f"{len(data)} pictures, {SIDE} px, k = {PATCHES}, by levels", list(map(str, LEVELS))))
     print("|---|" + "---|" * len(LEVELS))
-    for name in args.models:
-        for line in table(name, loss, data):
+    nano = DCSTok.from_pretrained()
+    photos = [args.data / "photos" / f"photos-0{i}.zip" for i in range(3)]
+    models = {"transform": transform(nano, photos)}
+    models |= {name: DCSTok.from_pretrained(name) for name in args.models}
+    for name, tok in models.items():
+        for line in table(name, tok, loss, data):
             print(line, flush=True)
 
 

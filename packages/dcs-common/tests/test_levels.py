@@ -148,6 +148,49 @@ def test_the_uniform_share_is_a_probability() -> None:
 
 
 @pytest.mark.parametrize("draw", DRAWS)
+@pytest.mark.parametrize(("weights", "expected"), [("linear", P), ("equal", ALIKE)])
+def test_the_full_share_adds_to_what_the_weights_give_all_levels(
+    weights: str, expected: list[float], draw: str
+) -> None:
+    """Patches that do not get it have the marginal of the weights, all levels among it."""
+    source = generator(10)
+    maps = [
+        sample_level_map(
+            (2, 2, 2, 3), N, draw=draw, weights=weights, full_share=0.5, generator=source
+        )
+        for _ in range(3000)
+    ]
+    halved = [p / 2 for p in expected[:-1]]
+    assert_marginal(torch.stack(maps, dim=-1).flatten(0, 3), 3000, [*halved, 1 - sum(halved)])
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_a_full_share_of_1_leaves_no_other_count(draw: str) -> None:
+    drawn = sample_level_map((3, 2, 5, 7), 8, draw=draw, full_share=1.0, generator=generator(11))
+    assert (drawn == 8).all()
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_without_a_full_share_draws_are_as_they_were(draw: str) -> None:
+    plain, none = (
+        sample_level_map((3, 2, 5, 7), 8, draw=draw, generator=generator(12), **shares)
+        for shares in ({}, {"full_share": 0.0})
+    )
+    assert torch.equal(plain, none)
+
+
+def test_uniform_maps_have_the_full_share_too() -> None:
+    source, full = generator(13), 0
+    for _ in range(2000):
+        drawn = sample_level_map(
+            (1, 1, 2, 3), N, uniform_share=1.0, full_share=0.5, generator=source
+        )
+        assert drawn.min() == drawn.max()
+        full += bool(drawn.max() == N)
+    assert abs(full / 2000 - 0.7) < 5 * sqrt(0.7 * 0.3 / 2000)
+
+
+@pytest.mark.parametrize("draw", DRAWS)
 def test_a_seed_gives_the_same_map(draw: str) -> None:
     first, again, other = (
         sample_level_map((3, 2, 5, 7), 8, draw=draw, generator=generator(seed))
@@ -214,6 +257,8 @@ def test_level_maps_are_checked(levels: object, message: str) -> None:
     [
         ({"uniform_share": 1.5}, "`uniform_share` must be in [0, 1], but is 1.5."),
         ({"uniform_share": -0.5}, "`uniform_share` must be in [0, 1], but is -0.5."),
+        ({"full_share": 1.5}, "`full_share` must be in [0, 1], but is 1.5."),
+        ({"full_share": -0.5}, "`full_share` must be in [0, 1], but is -0.5."),
         (
             {"draw": "sorted"},
             "`draw` must be 'stratified', 'independent' or 'sample', but is 'sorted'. "

@@ -172,6 +172,31 @@ def test_bundled_models_and_folders_need_no_network(
     assert_same_state(Bundled.from_pretrained(), Bundled.from_pretrained("toy-small"))
 
 
+def test_a_model_knows_the_folder_that_it_came_from(folder: Path) -> None:
+    assert Toy.from_pretrained(str(folder)).folder == folder
+    assert Toy(ToyConfig()).folder is None
+    toy = Toy.from_pretrained(folder)
+    toy.save_pretrained(folder.parent / "copy")
+    assert toy.folder == folder
+
+
+def test_companions_are_downloaded_with_the_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithCompanions(Toy):
+        companions: ClassVar[tuple[str, ...]] = ("one.safetensors", "two.json")
+
+    asked: list[object] = []
+
+    def download(name: str, **options: object) -> str:
+        asked.append(options["allow_patterns"])
+        return str(folder)
+
+    monkeypatch.setattr("dcs_common.pretrained.snapshot_download", download)
+    assert WithCompanions.from_pretrained("somebody/toy").folder == folder
+    assert asked == [["config.json", "model.safetensors", "one.safetensors", "two.json"]]
+
+
 def test_hub_models_are_read_from_the_folder_that_the_hub_gives(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,12 +102,14 @@ def small_codec() -> Codec:
 
 
 @cache
-def symbol_code(levels: int = 3, channels: int = 2, seed: int = 0) -> SymbolCode:
+def symbol_code(
+    levels: int = 3, channels: int = 2, seed: int = 0, spread: float = 0.35
+) -> SymbolCode:
     """Return a code of symbols under a random context network."""
     with TemporaryDirectory() as folder:
         fresh(linear_config(levels, channels)).save_pretrained(folder)
         tok = DCSTok.from_pretrained(folder)
-    network = random_context(levels, channels, width=10, seed=seed, spread=0.35)
+    network = random_context(levels, channels, width=10, seed=seed, spread=spread)
     return SymbolCode(EntropyModel.of_network(network, tok))
 
 

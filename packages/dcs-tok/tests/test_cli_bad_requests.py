@@ -113,7 +113,8 @@ def test_an_unknown_model(
 
     monkeypatch.setattr("dcs_common.pretrained.snapshot_download", unreachable)
     assert command.refusal("encode", picture, tmp_path / "out", "--model", name) == (
-        "A model must be one of ['dcs-tok-nano'], a folder or a hub id that can be reached, but "
+        "A model must be one of ['dcs-tok-nano', 'dcs-tok-nano-gen', 'dcs-tok-nano-rate'], "
+        "a folder or a hub id that can be reached, but "
         f"{name!r} is none (LocalEntryNotFoundError). Check the name and the network."
     )
 

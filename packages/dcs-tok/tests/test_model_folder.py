@@ -155,7 +155,8 @@ def test_loaded_weights_can_be_trained(tmp_path: Path) -> None:
 def test_a_model_that_does_not_exist(name: str, tmp_path: Path) -> None:
     kind = "HFValidationError" if name.startswith("/") else "LocalEntryNotFoundError"
     message = (
-        f"A model must be one of ['dcs-tok-nano'], a folder or a hub id that can be reached, but "
+        "A model must be one of ['dcs-tok-nano', 'dcs-tok-nano-gen', 'dcs-tok-nano-rate'], "
+        "a folder or a hub id that can be reached, but "
         f"{name!r} is none ({kind}). Check the name and the network."
     )
     with error(message):

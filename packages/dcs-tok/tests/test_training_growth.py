@@ -1,4 +1,4 @@
-"""Stage 2 grows the levels of stage 1; what cannot grow is refused."""
+"""Stage 2 grows the levels of stage 1, and networks grow blocks; what cannot grow is refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcs_tok import DCSTok
+from dcs_common.config import config_to_dict
+from dcs_tok import DCSTok, DCSTokConfig
 from dcs_tok.training import RECIPES
 from dcs_tok.training.initialise import initialise
 from dcs_tok.training.recipes import tiny
@@ -96,3 +97,82 @@ def test_a_linear_path_that_is_not_there(tmp_path: Path) -> None:
         f"{gone} is not ("
     )
     assert said.endswith("). Fit it again.")
+
+
+def _deeper(config: DCSTokConfig, encoder: int, decoder: int) -> DCSTokConfig:
+    canonical = config.canonical
+    return replace(
+        config,
+        canonical=replace(
+            canonical,
+            encoder=replace(canonical.encoder, blocks=encoder),
+            decoder=replace(canonical.decoder, blocks=decoder),
+        ),
+    )
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [(1, 3), (2, 1), (3, 2)])
+def test_new_residual_blocks_start_as_the_identity(
+    encoder: int, decoder: int, tmp_path: Path
+) -> None:
+    """The grown model encodes and decodes as before, and its new blocks can learn."""
+    config = CONFIGS["nano"]()
+    old = perturbed(config, torch.float32)
+    old.save_pretrained(tmp_path)
+    tok = fresh(_deeper(config, encoder, decoder), seed=3).eval()
+    said = initialise(tok, tmp_path, grows_blocks=True)
+    assert said == f"started from {tmp_path}, grown by residual blocks"
+    assert tok.state_dict().keys() > old.state_dict().keys()
+    for fps, shape in ((None, (1, 3, 13, 17)), (4, (1, 3, 5, 13, 17))):
+        pixels = random_pixels(*shape, dtype=torch.float32)
+        before, after = old.encode(pixels, fps), tok.encode(pixels, fps)
+        torch.testing.assert_close(after.tokens, before.tokens, rtol=0, atol=1e-5)
+        torch.testing.assert_close(tok.decode(after), old.decode(before), rtol=0, atol=1e-5)
+    rebuilt, _ = tok.train()(random_pixels(1, 3, 13, 17, dtype=torch.float32))
+    (rebuilt - 0.3).square().mean().backward()
+    fresh_ones = tok.state_dict().keys() - old.state_dict().keys()
+    gradients = {n: p.grad for n, p in tok.named_parameters() if n in fresh_ones and ".still" in n}
+    assert any(gradient is not None and gradient.any() for gradient in gradients.values())
+
+
+def test_blocks_grow_only_where_a_recipe_says_so(tmp_path: Path) -> None:
+    config = CONFIGS["nano"]()
+    perturbed(config, torch.float32).save_pretrained(tmp_path)
+    deeper = _deeper(config, 1, 3)
+    there, here = (config_to_dict(c)["canonical"] for c in (config, deeper))
+    with error(
+        f"A run must start from a model of its own kind, but {tmp_path} differs in canonical "
+        f"({there} there, {here} here). Choose the model that the recipe names, or train without "
+        "`--init-from`."
+    ):
+        initialise(fresh(deeper), tmp_path)
+
+
+def test_blocks_do_not_shrink(tmp_path: Path) -> None:
+    config = CONFIGS["nano"]()
+    perturbed(_deeper(config, 2, 2), torch.float32).save_pretrained(tmp_path)
+    for fewer in (config, _deeper(config, 1, 3)):
+        with pytest.raises(ValueError, match="differs in canonical"):
+            initialise(fresh(fewer), tmp_path, grows_blocks=True)
+
+
+def test_nothing_but_blocks_grows_with_them(tmp_path: Path) -> None:
+    config = CONFIGS["nano"]()
+    perturbed(config, torch.float32).save_pretrained(tmp_path)
+    deeper = _deeper(config, 1, 3)
+    canonical = deeper.canonical
+    wider = replace(canonical, decoder=replace(canonical.decoder, width=9))
+    for other in (
+        replace(deeper, canonical=wider),
+        replace(deeper, canonical=replace(canonical, frames=2)),
+        replace(deeper, canonical=replace(canonical, encoder=None)),
+        replace(deeper, latent_channels=3),
+    ):
+        with pytest.raises(ValueError, match=r"^A run must start from a model of its own kind"):
+            initialise(fresh(other), tmp_path, grows_blocks=True)
+
+
+def test_a_model_as_deep_is_a_start_as_ever(tmp_path: Path) -> None:
+    config = CONFIGS["nano"]()
+    perturbed(config, torch.float32).save_pretrained(tmp_path)
+    assert initialise(fresh(config), tmp_path, grows_blocks=True) == f"started from {tmp_path}"

@@ -139,7 +139,7 @@ def test_the_discriminator_tells_targets_from_reconstructions(
 ) -> None:
     samples, task = drawn(), _task(replace(ALL, perceptual=0.0, lecam=0.0))
     critic = task.networks["discriminator"]
-    rebuilt, _ = task._reconstruct(samples, SHARE, task.tok)
+    rebuilt, _ = task._reconstruct(samples, SHARE, task.tok, None)
     _, (name, loss, _) = task.losses(samples, SHARE, task.networks)
     expected = hinge_discriminator_loss(critic(samples.target), critic(rebuilt))
     assert name == "discriminator"

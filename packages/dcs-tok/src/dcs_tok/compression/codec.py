@@ -29,6 +29,10 @@ KAPPA = 0.08
 """Squared error, in squared steps, that a bit is worth when symbols are chosen. Measured."""
 
 
+# Not of codecs, which would keep their tokenizers from going.
+_CODES: WeakKeyDictionary[DCSTok, SymbolCode] = WeakKeyDictionary()
+
+
 @dataclass(frozen=True)
 class Coded:
     """A file and what it decodes from.
@@ -50,9 +54,10 @@ class Codec:
     """
 
     def __init__(self, tok: DCSTok) -> None:
-        self.tok = tok
-        self.model = EntropyModel.of(tok)
-        self._code = SymbolCode(self.model)
+        if tok not in _CODES:
+            _CODES[tok] = SymbolCode(EntropyModel.of(tok))
+        self.tok, self._code = tok, _CODES[tok]
+        self.model = self._code.model
 
     def code(self, latents: Latents, quality: int, *, kappa: float = KAPPA) -> Coded:
         """Quantise and code latents of one picture or clip.
@@ -114,7 +119,13 @@ class Codec:
                 "Copy it again."
             )
         area = area_class(header.size, header.levels.shape)
-        symbols, held = self._code.decode(content.chunks, header.levels, header.quality, area)
+        try:
+            symbols, held = self._code.decode(content.chunks, header.levels, header.quality, area)
+        except DamagedDataError as error:
+            raise DamagedDataError(
+                f"The symbols of a .dcs file must decode, but do not ({error}): the file is "
+                "damaged or was not written by dcs-tok. Copy it again."
+            ) from None
         return self._latents(header, torch.from_numpy(symbols), torch.from_numpy(held)), content
 
     def _latents(self, header: FileHeader, symbols: Tensor, levels: Tensor) -> Latents:
@@ -137,24 +148,25 @@ class Codec:
 DEFAULT_MODEL = "dcs-tok-nano-rate"
 """The bundled model that was trained for compression."""
 
-_CODECS: WeakKeyDictionary[DCSTok, Codec] = WeakKeyDictionary()
-
 
 def codec_of(model: DCSTok | str | PathLike[str] | None) -> Codec:
-    """Return the codec of a tokenizer, made once for each; default the bundled one.
+    """Return the codec of a tokenizer; default the bundled one.
 
     Raises:
         ValueError: if there is no such model, or it has no entropy model.
     """
     tok = model if isinstance(model, DCSTok) else _loaded(str(model or DEFAULT_MODEL))
-    if tok not in _CODECS:
-        _CODECS[tok] = Codec(tok)
-    return _CODECS[tok]
+    return Codec(tok)
 
 
 @cache
-def _loaded(name: str) -> DCSTok:
+def _bundled(name: str) -> DCSTok:
     return DCSTok.from_pretrained(name)
+
+
+def _loaded(name: str) -> DCSTok:
+    """Return a model by name; a folder's files may have changed since the last time."""
+    return _bundled(name) if name in DCSTok.bundled else DCSTok.from_pretrained(name)
 
 
 @cache

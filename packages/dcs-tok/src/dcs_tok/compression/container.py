@@ -5,7 +5,7 @@ before the cut is a file of fewer levels.
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -25,7 +25,10 @@ MAX_PIXELS = 2**30
 MAX_PATCHES = 2**20
 MAX_MAPPED = 2**19
 """Patches of a file with a level map, which is coded one count after the other."""
-MAX_FRAMES = 2**24
+MAX_FRAMES = 2**18
+MAX_FRAMES_OF_SEGMENT = 2**12
+MAX_LEVELS = 64
+_MAX_NUMBER = 2**63
 _CLIP, _MAP, _PHASE = 1, 2, 4
 _CHECK_BYTES = 3
 _MAX_HEADER = 2**24
@@ -80,12 +83,22 @@ class FileContent:
 
 
 def write_file(header: FileHeader, chunks: list[bytes]) -> bytes:
-    """Return a whole file."""
-    parts = [_header_bytes(header)]
-    for chunk in chunks:
-        parts.append(_varint(len(chunk)))
-        if chunk:
-            parts += [_check(chunk), chunk]
+    """Return a whole file; chunks that are left out at the end are empty.
+
+    Raises:
+        ValueError: if no file can hold such a picture or clip.
+    """
+    has_map = bool((header.levels != header.levels.flat[0]).any())
+    try:
+        _check_limits(header, header.levels.shape, has_map)
+    except DamagedDataError as error:
+        raise ValueError(
+            f"A picture or clip must be one that a .dcs file can hold, but this one is not "
+            f"({error}). Use fewer patches, or cut it."
+        ) from None
+    parts = [_header_bytes(header, chunks, has_map)]
+    for chunk in filter(None, chunks):
+        parts += [_varint(len(chunk)), _check(chunk), chunk]
     return b"".join(parts)
 
 
@@ -96,11 +109,11 @@ def read_file(data: bytes, levels: int | None = None) -> FileContent:
         DamagedDataError: naming requirement, value and remedy.
     """
     reader = _Reader(data)
-    header = _read_header(reader)
+    header, is_empty = _read_header(reader)
     wanted = header.num_levels if levels is None else min(levels, header.num_levels)
     chunks: list[bytes] = []
     for index in range(wanted * header.groups):
-        chunk = _read_chunk(reader)
+        chunk = b"" if is_empty[index] else _read_chunk(reader)
         if chunk is None:
             return FileContent(header, tuple(chunks), True)
         if chunk is _BROKEN:
@@ -121,12 +134,11 @@ def read_file(data: bytes, levels: int | None = None) -> FileContent:
 # ---------------------------------------------------------------- header
 
 
-def _header_bytes(header: FileHeader) -> bytes:
-    is_uniform = bool((header.levels == header.levels.flat[0]).all())
+def _header_bytes(header: FileHeader, chunks: list[bytes], has_map: bool) -> bytes:
     flags = 0
     if header.fps is not None:
         flags |= _CLIP
-    if not is_uniform:
+    if has_map:
         flags |= _MAP
     if header.phase:
         flags |= _PHASE
@@ -139,19 +151,28 @@ def _header_bytes(header: FileHeader) -> bytes:
         body += b"".join(map(_varint, (fps.numerator, fps.denominator, header.frames, t)))
     if header.phase:
         body += _varint(header.phase.numerator) + _varint(header.phase.denominator)
-    if not is_uniform:
+    full = [bool(chunk) for chunk in chunks] + [False] * (_num_chunks(header) - len(chunks))
+    body += np.packbits(full, bitorder="little").tobytes()
+    if has_map:
         body += encode_level_map(header.levels)
     start = MAGIC + bytes([FILE_FORMAT]) + _varint(len(body))
     return start + body + _check(start + body)
 
 
-def _read_header(reader: "_Reader") -> FileHeader:
+def _num_chunks(header: FileHeader) -> int:
+    return header.num_levels * header.groups
+
+
+def _read_header(reader: "_Reader") -> tuple[FileHeader, list[bool]]:
+    """Return the header, and which chunks are empty."""
     if reader.take(len(MAGIC)) != MAGIC:
         raise DamagedDataError(
             "A .dcs file must begin with its signature, but this one does not. It is another kind "
             "of file, or was changed in transfer."
         )
     version = reader.byte()
+    if version is None:
+        raise _cut_header()
     if version != FILE_FORMAT:
         raise DamagedDataError(
             f"The format of a .dcs file must be {FILE_FORMAT}, but is {version}. Update dcs-tok."
@@ -178,12 +199,16 @@ def _read_header(reader: "_Reader") -> FileHeader:
         ) from None
 
 
-def _parse_header(reader: "_Reader") -> FileHeader:
+def _parse_header(reader: "_Reader") -> tuple[FileHeader, list[bool]]:
     fingerprint = reader.take(8).hex()
     flags, quality, num_levels = reader.byte(), reader.byte(), reader.byte()
     if flags is None or quality is None or num_levels is None:
         raise DamagedDataError("it is too short")
-    if flags & ~(_CLIP | _MAP | _PHASE) or quality > MAX_QUALITY or not 1 <= num_levels <= 64:
+    if (
+        flags & ~(_CLIP | _MAP | _PHASE)
+        or quality > MAX_QUALITY
+        or not 1 <= num_levels <= MAX_LEVELS
+    ):
         raise DamagedDataError(f"flags {flags}, quality {quality}, levels {num_levels}")
     height, width, rows, columns = (reader.number() for _ in range(4))
     fps, frames, segments = None, 1, 1
@@ -191,17 +216,24 @@ def _parse_header(reader: "_Reader") -> FileHeader:
         fps = exact_rate(Fraction(reader.number(), reader.number()))
         frames, segments = reader.number(), reader.number()
     phase = Fraction(reader.number(), reader.number()) if flags & _PHASE else Fraction(0)
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_PIXELS):
-        raise DamagedDataError(f"{width} x {height} pixels")
-    if not (1 <= rows <= height and 1 <= columns <= width):
-        raise DamagedDataError(f"{rows} x {columns} patches for {width} x {height} pixels")
-    if not 1 <= frames <= MAX_FRAMES or not 1 <= segments <= frames:
-        raise DamagedDataError(f"{segments} segments of {frames} frames")
-    if segments * rows * columns > (MAX_MAPPED if flags & _MAP else MAX_PATCHES):
-        raise DamagedDataError(f"{segments} x {rows} x {columns} patches")
-    if not 0 <= phase < 1:
-        raise DamagedDataError(f"phase {phase}")
     shape = (segments, rows, columns)
+    header = FileHeader(
+        entropy_model=fingerprint,
+        quality=quality,
+        size=(height, width),
+        fps=fps,
+        frames=frames,
+        phase=phase,
+        levels=np.broadcast_to(np.int64(num_levels), shape),
+    )
+    _check_limits(header, shape, bool(flags & _MAP))
+    count = _num_chunks(header)
+    full = reader.take(-(-count // 8))
+    if 8 * len(full) < count:
+        raise DamagedDataError("it is too short")
+    is_full = np.unpackbits(np.frombuffer(full, np.uint8), bitorder="little")
+    if is_full[count:].any():
+        raise DamagedDataError("it has more chunks than levels")
     if flags & _MAP:
         levels = decode_level_map(reader.rest(), shape, num_levels)
         if int(levels.max()) != num_levels:
@@ -210,15 +242,28 @@ def _parse_header(reader: "_Reader") -> FileHeader:
         levels = np.full(shape, num_levels, dtype=np.int64)
         if reader.rest():
             raise DamagedDataError("it is too long")
-    return FileHeader(
-        entropy_model=fingerprint,
-        quality=quality,
-        size=(height, width),
-        fps=fps,
-        frames=frames,
-        phase=phase,
-        levels=levels,
-    )
+    return replace(header, levels=levels), (is_full[:count] == 0).tolist()
+
+
+def _check_limits(header: FileHeader, shape: tuple[int, ...], has_map: bool) -> None:
+    """Refuse sizes that no reader takes; where there is a map, its counts are not looked at."""
+    (height, width), (segments, rows, columns) = header.size, shape
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_PIXELS):
+        raise DamagedDataError(f"{width} x {height} pixels")
+    if not (1 <= rows <= height and 1 <= columns <= width):
+        raise DamagedDataError(f"{rows} x {columns} patches for {width} x {height} pixels")
+    most = min(MAX_FRAMES, MAX_FRAMES_OF_SEGMENT * segments)
+    if not 1 <= segments <= header.frames <= most:
+        raise DamagedDataError(f"{segments} segments of {header.frames} frames")
+    if segments * rows * columns > (MAX_MAPPED if has_map else MAX_PATCHES):
+        raise DamagedDataError(f"{segments} x {rows} x {columns} patches")
+    if header.num_levels > MAX_LEVELS:
+        raise DamagedDataError(f"{header.num_levels} levels")
+    if not 0 <= header.phase < 1:
+        raise DamagedDataError(f"phase {header.phase}")
+    for number in (header.fps or Fraction(1), header.phase):
+        if max(number.numerator, number.denominator) >= _MAX_NUMBER:
+            raise DamagedDataError(f"{number}, whose parts have more than 63 bits")
 
 
 def check_segments(header: FileHeader, segments_per_second: int) -> None:
@@ -254,8 +299,6 @@ def _read_chunk(reader: "_Reader") -> bytes | None:
     length = reader.varint()
     if length is None:
         return None
-    if length == 0:
-        return b""
     check, chunk = reader.take(_CHECK_BYTES), reader.take(length)
     if len(chunk) < length:
         return None
@@ -296,7 +339,7 @@ class _Reader:
 
     def varint(self) -> int | None:
         value = 0
-        for shift in range(0, 35, 7):
+        for shift in range(0, 63, 7):
             byte = self.byte()
             if byte is None:
                 return None

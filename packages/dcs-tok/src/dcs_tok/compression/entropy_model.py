@@ -65,8 +65,13 @@ class EntropyModel:
             name: tuple(tensor.shape)
             for name, tensor in ContextNetwork(n, d, self.width).state_dict().items()
         }
+        shapes |= {
+            "tables": laplace_tables().shape,
+            "moving_steps": (n, d),
+            "initial_state": (MAX_QUALITY + 1, MAX_AREA_CLASS + 1, self.width),
+        }
         found = {name: tensor.shape for name, tensor in self.tensors.items() if name in shapes}
-        if shapes != found or self.tensors["tables"].shape != laplace_tables().shape:
+        if shapes != found:
             raise ValueError("tensors are missing or of another shape")
 
     @property

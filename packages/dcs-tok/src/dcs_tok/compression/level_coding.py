@@ -15,7 +15,7 @@ from dcs_tok.compression.context_network import PASSES
 from dcs_tok.compression.entropy_model import EntropyModel
 from dcs_tok.compression.integer_context import LevelNetwork
 from dcs_tok.compression.quantiser import MAX_SYMBOL
-from dcs_tok.compression.symbol_coder import SymbolDecoder, SymbolEncoder, Tables
+from dcs_tok.compression.symbol_coder import DamagedDataError, SymbolDecoder, SymbolEncoder, Tables
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -157,7 +157,12 @@ class _Reading:
     def __call__(self, segment: int, rows: Ints, columns: Ints, mean: Ints, scale: Ints) -> Ints:
         """Read; an empty chunk is all zeros."""
         decoder = self._decoders[segment // SEGMENTS_PER_GROUP]
-        return np.zeros_like(mean) if decoder is None else decoder.code(mean, scale)
+        if decoder is None:
+            return np.zeros_like(mean)
+        symbols = decoder.code(mean, scale)
+        if np.abs(symbols).max() > MAX_SYMBOL:
+            raise DamagedDataError(f"a symbol beyond {MAX_SYMBOL}")
+        return symbols
 
 
 class SymbolWriter(Protocol):

@@ -2,12 +2,13 @@
 
     residual r = symbol - whole part of the mean
     cell = r >> shift of the scale         coded by a table of the scale and of the mean's fraction
-    r's lowest `shift` bits                coded as they are: there the distribution is flat
-    cells beyond +-CELLS                   coded as ESCAPE, then in Elias' gamma code
+    r's lowest `shift` bits                coded as they are: nearly flat there (0.9 % at most)
+    cells beyond +-CELLS                   coded as ESCAPE, then as a length and 16-bit parts
 
 Scales are spaced by an eighth of their natural logarithm, which costs 0.1 % against exact ones, and
-means by an eighth of a step. The tables are made once and shipped as integers: how a machine rounds
-logarithms or exponentials decides nothing.
+means by an eighth of a step. The tables are made once, from Laplace's distribution or from counts
+(:mod:`dcs_tok.compression.fit_tables`), and shipped as integers: how a machine rounds logarithms or
+exponentials decides nothing.
 """
 
 from math import ceil, exp, log2

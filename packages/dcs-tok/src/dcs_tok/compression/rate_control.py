@@ -4,7 +4,8 @@
     bytes     for each number of patches the finest step that fits; of these the highest PSNR
     psnr      for each number of patches the coarsest step that reaches it; of these the smallest
 
-Patches are tried from the rule's choice in both directions, as long as it helps. Level maps are no
+Patches are tried from the rule's choice in both directions, as long as it helps, but for large
+pictures, where a trial takes seconds and the rule is within a tenth of a dB. Level maps are no
 part of the search: with symbols chosen by rate and distortion a zero costs next to nothing, and
 maps made files 0.2 to 3 % larger at equal or lower PSNR (docs/results.md).
 """
@@ -24,6 +25,10 @@ from dcs_tok.compression.quantiser import MAX_QUALITY
 
 SIDES = (4, 5, 6, 7, 8, 10, 12, 14, 16, 19, 22, 26, 32, 40, 48, 64)
 """Sides of patches in pixels that are tried."""
+_MAX_CLIMB = 4_000_000
+"""Pixels of a picture or clip up to which other numbers of patches are tried than the rule's."""
+_EXACT = 200.0
+"""PSNR above that of any picture that differs at all, for arithmetic with one that does not."""
 _LARGEST_GRID = 2**18
 """Patches of a segment that the search does not exceed."""
 _RULE = (
@@ -152,6 +157,8 @@ class RateControl:
         ladder = self._ladder()
         at = min(range(len(ladder)), key=lambda i: abs(log(self._side(ladder[i]) / start)))
         found: dict[int, Trial | None] = {at: attempt(ladder[at])}
+        if found[at] is not None and self._pixels_in_all() > _MAX_CLIMB:
+            return found[at]
         for direction in (-1, 1):
             i = at
             while 0 <= i + direction < len(ladder):
@@ -198,11 +205,11 @@ class RateControl:
                 break
             else:
                 low = quality
-            slope = 0.3
-            if before is not None and before.quality != quality:
-                slope = (trial.psnr - before.psnr) / (quality - before.quality)
-            before = trial
-            ahead = round((target - trial.psnr) / max(slope, 0.02))
+            slope, psnr = 0.3, min(trial.psnr, _EXACT)
+            if before is not None and before[0] != quality:
+                slope = (psnr - before[1]) / (quality - before[0])
+            before = quality, psnr
+            ahead = round((target - psnr) / max(slope, 0.02))
             quality = min(max(quality + ahead, low + 1), high - 1)
         return found
 

@@ -45,7 +45,8 @@ class Tables:
     def bits(self, mean: Ints, scale: Ints, symbols: Ints) -> NDArray[np.float64]:
         """Return about how many bits symbols take; arguments as of :func:`parts`."""
         row, cell, low, _ = parts(mean, scale, symbols)
-        escaped = np.where(cell == ESCAPE, 2 * np.log2(2.0 + np.abs(low)), 0)
+        parts_of_16_bits = 1 + (np.abs(low) >= 2**15)
+        escaped = np.where(cell == ESCAPE, 6 + 16 * parts_of_16_bits, 0)
         return (self.costs[row, cell] + SHIFTS[scale] + escaped).astype(np.float64)
 
 

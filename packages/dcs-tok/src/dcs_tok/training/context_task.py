@@ -132,7 +132,8 @@ def run(args: argparse.Namespace) -> str:
         loading = LoadingConfig(workers=args.workers, cache_mib=args.cache_mib)
         source = PictureAndClipSource(args.data, scales, seed=args.seed, config=loading)
         torch.manual_seed(args.seed)
-        context = ContextNetwork(tok.config.num_levels, tok.config.latent_channels)
+        width = {} if known is None else {"width": known.width}
+        context = ContextNetwork(tok.config.num_levels, tok.config.latent_channels, **width)
         if known is not None:
             context.load_state_dict(known.float_state())
             print(f"dcs-tok: started from the entropy model of {args.model}", file=sys.stderr)

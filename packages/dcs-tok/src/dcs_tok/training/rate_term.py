@@ -78,8 +78,13 @@ class RateTerm:
             mean, log_scale: of the symbols' distribution, not differentiated.
             weight: kappa.
         """
+        # Level by level: a sample's noise does not depend on how many levels its batch has.
+        t, h, w, m, d = latents.tokens.shape[1:]
         noise = torch.stack(
-            [torch.rand(latents.tokens.shape[1:], generator=g) for g in self.generators]
+            [
+                torch.stack([torch.rand(t, h, w, d, generator=g) for _ in range(m)], dim=3)
+                for g in self.generators
+            ]
         )
         noisy = latents.tokens / self.steps + noise.to(latents.tokens) - 0.5
         bits = laplace_bits(noisy, mean.detach(), log_scale.detach()) * active(latents)
@@ -105,10 +110,10 @@ def _canonical_values(tok: DCSTok, latents: Latents) -> list[int]:
 
 
 def symbol_bits(symbols: Tensor, mean: Tensor, log_scale: Tensor, latents: Latents) -> Tensor:
-    """Return the mean bits of the symbols that are held."""
+    """Return the bits of a symbol that is held, in the mean of a sample and then over samples."""
     held = active(latents)
     bits = laplace_bits(symbols, mean, log_scale) * held
-    return bits.sum() / (held.sum() * bits.shape[-1])
+    return (bits.flatten(1).sum(1) / (held.flatten(1).sum(1) * bits.shape[-1])).mean()
 
 
 def active(latents: Latents) -> Tensor:
