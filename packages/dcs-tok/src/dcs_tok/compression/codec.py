@@ -25,7 +25,7 @@ from dcs_tok.compression.quantiser import area_class
 from dcs_tok.compression.symbol_coder import DamagedDataError
 from dcs_tok.tokenizer import DCSTok
 
-KAPPA = 0.08
+KAPPA = 0.065
 """Squared error, in squared steps, that a bit is worth when symbols are chosen. Measured."""
 
 
