@@ -10,8 +10,9 @@ from pathlib import Path
 from dcs_common.latents import Latents
 from dcs_common.pretrained import CONFIG_FILE
 from dcs_tok import clips, demo, klt, pictures
-from dcs_tok.allocation import METHODS, allocate_levels
+from dcs_tok.allocation import allocate_levels
 from dcs_tok.command_arguments import (
+    allocation_arguments,
     check_output_file,
     frames_argument,
     load_model,
@@ -142,18 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("input", type=Path, help="picture, or clip (needs PyAV)")
     command.add_argument("output", type=Path, help="latent file to write")
     command.add_argument("--levels", type=int, metavar="N", help="levels (default: all)")
-    command.add_argument(
-        "--average-levels",
-        type=float,
-        metavar="X",
-        help="levels where they gain most, X on average and at most N",
-    )
-    command.add_argument(
-        "--allocation",
-        choices=METHODS,
-        default="predicted",
-        help="how --average-levels decides (default: %(default)s)",
-    )
+    allocation_arguments(command)
     command.add_argument(
         "--patches", type=int, metavar="K", help="patches along the short side (default: 16)"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from dcs_common.atomic_file import check_folder_of
+from dcs_tok.allocation import METHODS
 from dcs_tok.tokenizer import DCSTok
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -108,4 +109,20 @@ def frames_argument(parser: argparse.ArgumentParser) -> None:
         default=(0, None),
         metavar="FIRST:STOP",
         help="frames of a clip (default: all)",
+    )
+
+
+def allocation_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--average-levels`` and ``--allocation``."""
+    parser.add_argument(
+        "--average-levels",
+        type=float,
+        metavar="X",
+        help="levels where they gain most, X on average and at most N",
+    )
+    parser.add_argument(
+        "--allocation",
+        choices=METHODS,
+        default="predicted",
+        help="how --average-levels decides (default: %(default)s)",
     )

@@ -16,8 +16,13 @@ from tqdm import tqdm
 
 from dcs_common.atomic_file import check_folder_of, write_atomically
 from dcs_tok import clips, pictures
-from dcs_tok.allocation import METHODS
-from dcs_tok.command_arguments import frames_argument, load_model, parse_bytes, parse_size
+from dcs_tok.command_arguments import (
+    allocation_arguments,
+    frames_argument,
+    load_model,
+    parse_bytes,
+    parse_size,
+)
 from dcs_tok.compression.codec import DEFAULT_MODEL, codec_of, decompress, writer_of
 from dcs_tok.compression.compress import DEFAULT_QUALITY, compress
 from dcs_tok.compression.container import MAGIC, read_file
@@ -40,15 +45,7 @@ def add_parsers(commands: Any, model: argparse.ArgumentParser) -> None:
     target.add_argument("--bpp", type=float, metavar="X", help="bits per pixel, at most")
     target.add_argument("--psnr", type=float, metavar="DB", help="smallest file that reaches it")
     command.add_argument("--levels", type=int, metavar="N", help="at most (default: all)")
-    command.add_argument(
-        "--average-levels", type=float, metavar="X", help="levels where they gain most"
-    )
-    command.add_argument(
-        "--allocation",
-        choices=METHODS,
-        default="predicted",
-        help="how --average-levels decides (default: %(default)s)",
-    )
+    allocation_arguments(command)
     command.add_argument(
         "--patches", type=int, metavar="K", help="along the short side (default: what serves best)"
     )
