@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -68,13 +69,11 @@ def test_fit_context_writes_what_compression_needs(
     command: Command, tmp_path: Path, fitted: Path
 ) -> None:
     data, run = photos(tmp_path / "data", 3), tmp_path / "run"
-    finished = command("fit-context", fitted, run, "--data", data, *FIT)
+    target = copytree(fitted, tmp_path / "model")
+    finished = command("fit-context", target, run, "--data", data, *FIT)
     assert (finished.code, finished.err) == (0, "")
-    assert finished.out.startswith(f"wrote {run / ENTROPY_FILE}: 3 steps, ")
-    target = tmp_path / "model"
-    target.mkdir()
-    for path in (*fitted.iterdir(), run / ENTROPY_FILE):
-        (target / path.name).write_bytes(path.read_bytes())
+    assert finished.out.startswith(f"wrote {target / ENTROPY_FILE}: 3 steps, ")
+    assert (target / ENTROPY_FILE).read_bytes() == (run / ENTROPY_FILE).read_bytes()
     tok = DCSTok.from_pretrained(target)
     pixels = waves(16, 19)
     assert decompress(compress(pixels, tok, quality=30), model=tok).shape == pixels.shape
@@ -84,6 +83,7 @@ def test_fit_context_writes_what_compression_needs(
     finished = command("fit-context", target, again, "--data", data, *FIT)
     assert finished.code == 0
     assert finished.err == f"dcs-tok: started from the entropy model of {target}\n"
+    assert (target / ENTROPY_FILE).read_bytes() == (again / ENTROPY_FILE).read_bytes()
     first, second = EntropyModel.load(run), EntropyModel.load(again)
     assert first.fingerprint != second.fingerprint
     name = "levels.0.hidden.weight"

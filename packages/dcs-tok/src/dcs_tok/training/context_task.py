@@ -156,4 +156,6 @@ def run(args: argparse.Namespace) -> str:
             KAPPA,
         )
         written = fitted.save(args.output)
+        if Path(args.model).is_dir():  # where compression looks for it
+            written = fitted.save(args.model)
     return f"wrote {written}: {result.step} steps, {result.seconds:.0f} s in this call"
