@@ -52,11 +52,13 @@ def test_rate_distortion(
     record = RateDistortion.load(out / "rate-distortion.json")
     assert (said.err, said.out) == (
         "",
-        f"wrote {out / 'rate-distortion.html'}, .md and .json: 2 codecs on 2 pictures, "
+        f"wrote {out / 'rate-distortion.html'}, .md, .json and plots: 2 codecs on 2 pictures, "
         f"{len(record.points)} files measured\n",
     )
     assert sorted(path.name for path in out.iterdir()) == [
-        f"rate-distortion.{ending}" for ending in ("html", "json", "md")
+        "psnr.svg",
+        *(f"rate-distortion.{ending}" for ending in ("html", "json", "md")),
+        "ssim.svg",
     ]
     assert record.titles == {"jpeg": "JPEG", "webp": "WebP"}
     assert [picture.name for picture in record.pictures] == ["first", "second"]

@@ -18,6 +18,7 @@ from dcs_eval.crops import CropRow, equal_bytes_crops
 from dcs_eval.eight_bit import to_bytes
 from dcs_eval.page import page
 from dcs_eval.plot import Line, plot
+from dcs_eval.plot_file import plot_file
 
 from .coarse_codec import CoarseCodec, LosslessCodec
 from .conftest import photograph
@@ -144,3 +145,19 @@ def test_names_at_one_place_are_spread() -> None:
     svg = ElementTree.fromstring(plot(lines, title="PSNR, dB", width=400, height=380))
     heights = sorted(float(t.get("y")) for t in svg.iter("text") if t.get("class") == "label c0")
     assert all(b - a >= 16.9 for a, b in pairwise(heights))
+
+
+def test_a_plot_stands_alone(record: RateDistortion) -> None:
+    drawn = plot_file(record, "psnr", subjects=["dear"])
+    assert drawn is not None
+    tree = ElementTree.fromstring(drawn)
+    assert tree.tag == "{http://www.w3.org/2000/svg}svg"
+    names = ["".join(text.itertext()) for text in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"Coarse <1> & Co", "Dear", "bits per pixel"} <= set(names)
+    assert "Lossless" not in names  # no finite point
+    assert tree.find("{http://www.w3.org/2000/svg}style") is not None
+
+
+def test_a_metric_without_a_finite_point_has_no_plot() -> None:
+    found = rate_distortion({"lossless": LosslessCodec(name="Lossless")}, [("a", photograph(0))])
+    assert plot_file(found, "psnr") is None

@@ -39,15 +39,12 @@ def page(
         subjects: names of the codecs that the page is about; the others are rivals.
         rates: bits per pixel of the table of qualities at equal rates.
     """
-    styles = {
-        name: f"c{index % _NUM_COLOURS}" + (" subject" if name in set(subjects) else "")
-        for index, name in enumerate(record.titles)
-    }
+    styles = styles_of(record, subjects)
     sections = [_metric(record, METRICS[key], styles, rates) for key in record.metrics]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>Rate and distortion</title><style>\n{_style_sheet()}</style></head><body><main>"
+        f"<title>Rate and distortion</title><style>\n{style_sheet()}</style></head><body><main>"
         "<h1>Rate and distortion</h1>"
         f'<p class="lead">{escape(_listed(list(record.titles.values())))} on '
         f"{counted(len(record.pictures))}, {_sizes(record)}. "
@@ -57,9 +54,17 @@ def page(
     )
 
 
-def _metric(
-    record: RateDistortion, metric: Metric, styles: dict[str, str], rates: Sequence[float]
-) -> str:
+def styles_of(record: RateDistortion, subjects: Iterable[str]) -> dict[str, str]:
+    """Return the CSS classes of each codec; arguments as of :func:`page`."""
+    chosen = set(subjects)
+    return {
+        name: f"c{index % _NUM_COLOURS}" + (" subject" if name in chosen else "")
+        for index, name in enumerate(record.titles)
+    }
+
+
+def metric_lines(record: RateDistortion, metric: Metric, styles: dict[str, str]) -> list[Line]:
+    """Return the lines of a metric's plot, for codecs with a finite point."""
     lines = [
         Line(
             name=title,
@@ -77,7 +82,13 @@ def _metric(
         )
         for name, title in record.titles.items()
     ]
-    lines = [line for line in lines if line.points]
+    return [line for line in lines if line.points]
+
+
+def _metric(
+    record: RateDistortion, metric: Metric, styles: dict[str, str], rates: Sequence[float]
+) -> str:
+    lines = metric_lines(record, metric, styles)
     plots = ""
     if lines:
         plots = plot(lines, title=metric.title, width=1040, height=520, style="wide")
@@ -208,5 +219,6 @@ def _data_uri(pixels: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _style_sheet() -> str:
+def style_sheet() -> str:
+    """Return the style sheet of pages and plots."""
     return files("dcs_eval").joinpath("page.css").read_text(encoding="utf-8")

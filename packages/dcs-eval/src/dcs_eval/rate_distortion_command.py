@@ -21,6 +21,7 @@ from dcs_eval.crops import equal_bytes_crops
 from dcs_eval.markdown import counted
 from dcs_eval.page import page
 from dcs_eval.pictures import find_pictures, spread
+from dcs_eval.plot_file import plot_file
 from dcs_eval.rate_distortion import rate_distortion
 from dcs_eval.rate_distortion_record import RateDistortion
 from dcs_eval.rivals import PillowCodec
@@ -90,7 +91,11 @@ def run(args: argparse.Namespace) -> str:
     write_atomically(args.output / "rate-distortion.md", record.markdown().encode())
     out = args.output / "rate-distortion.html"
     write_atomically(out, page(record, crops, subjects=subjects).encode())
+    for metric in record.metrics:
+        drawn = plot_file(record, metric, subjects=subjects)
+        if drawn is not None:
+            write_atomically(args.output / f"{metric}.svg", drawn.encode())
     return (
-        f"wrote {out}, .md and .json: {len(codecs)} codecs on {counted(len(paths))}, "
+        f"wrote {out}, .md, .json and plots: {len(codecs)} codecs on {counted(len(paths))}, "
         f"{len(record.points)} files measured"
     )
