@@ -1,6 +1,7 @@
 """A plot of a rate-distortion record as an SVG file of its own, for a paper or a README."""
 
 from collections.abc import Iterable
+from html import escape
 
 from dcs_eval.metrics import METRICS
 from dcs_eval.page import metric_lines, style_sheet, styles_of
@@ -27,5 +28,6 @@ def plot_file(record: RateDistortion, metric: str, *, subjects: Iterable[str] = 
     return (
         drawn[:start].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         + f"<style>svg {{ background: var(--paper); font-family: system-ui, sans-serif; }}\n"
-        f"{style_sheet()}</style>{drawn[start:]}\n"
+        f'{style_sheet()}</style><text x="6" y="11">{escape(measured.title)}</text>'
+        f"{drawn[start:]}\n"
     )

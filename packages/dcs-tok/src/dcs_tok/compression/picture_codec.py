@@ -8,7 +8,10 @@ from dcs_tok.compression.codec import codec_of, decompress
 from dcs_tok.compression.compress import compress
 from dcs_tok.tokenizer import DCSTok
 
-QUALITIES = (20.0, 23.0, 26.0, 29.0, 32.0, 35.0, 38.0, 41.0, 44.0, 48.0, 52.0, 56.0, 60.0, 64.0)
+QUALITIES = (
+    *(20.0, 23.0, 26.0, 28.0, 29.0, 30.0, 31.0, 32.0, 33.0, 34.0, 35.0, 36.0, 38.0, 40.0, 42.0),
+    *(44.0, 46.0, 48.0, 50.0, 52.0, 54.0, 56.0, 58.0, 60.0, 62.0, 64.0),
+)
 RATES = (0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 
