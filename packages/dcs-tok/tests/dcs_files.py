@@ -63,7 +63,7 @@ def headers(draw: st.DrawFn) -> FileHeader:
         quality=draw(st.integers(0, 100)),
         size=(draw(st.integers(h, 2**15)), draw(st.integers(w, 2**15))),
         fps=draw(rates) if is_clip else None,
-        frames=draw(st.integers(t, 2**16)) if is_clip else 1,
+        frames=draw(st.integers(t, min(2**16, 2**12 * t))) if is_clip else 1,
         phase=draw(phases) if is_clip else Fraction(0),
         levels=levels,
     )
