@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from math import log10
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from measure import in_fresh_process, peak_bytes
 from PIL import Image
 
 from dcs_common import Latents
-from dcs_tok import DCSTok, compress
+from dcs_tok import DCSTok
 from dcs_tok.compression.codec import KAPPA, Codec, codec_of
 from dcs_tok.compression.rate_control import side_of_quality
 from dcs_tok.compression.symbol_coder import Ints, SymbolEncoder, Tables
@@ -130,7 +130,7 @@ def maps_table(codec: Codec, pictures: list[torch.Tensor]) -> list[str]:
 
 
 def time_table(codec: Codec, pixels: torch.Tensor) -> list[str]:
-    """Parts of `compress` on one photo, the best of five."""
+    """Parts of `compress` on one photo, medians of nine after a warm-up."""
     import dcs_tok.compression.level_coding as level_coding
 
     lines = [
@@ -139,7 +139,7 @@ def time_table(codec: Codec, pixels: torch.Tensor) -> list[str]:
     ]
     for quality in (32, 48):
         rows = []
-        for _ in range(6):
+        for _ in range(10):
             level_coding.SymbolEncoder = Metered  # type: ignore[misc]
             start = time.perf_counter()
             latents = codec.tok.encode(pixels, patches=_patches(pixels, quality))
@@ -147,17 +147,13 @@ def time_table(codec: Codec, pixels: torch.Tensor) -> list[str]:
             Metered.seconds = 0.0
             codec.code(latents, quality)
             stop = time.perf_counter()
-            coder = Metered.seconds
             level_coding.SymbolEncoder = SymbolEncoder  # type: ignore[misc]
-            start_whole = time.perf_counter()
-            compress(pixels, codec.tok, quality=quality)
-            whole = time.perf_counter() - start_whole
-            rows.append((whole, middle - start, stop - middle - coder, coder))
-        whole, encoding, context, coder = min(rows)
-        lines.append(
-            f"| {quality} | {whole:.3f} | {encoding / whole:.0%} | {context / whole:.0%} "
-            f"| {coder / whole:.0%} |"
-        )
+            coder = Metered.seconds
+            rows.append((middle - start, stop - middle - coder, coder))
+        parts = [median(column) for column in zip(*rows[1:], strict=True)]
+        whole = sum(parts)
+        shares = " | ".join(f"{part / whole:.0%}" for part in parts)
+        lines.append(f"| {quality} | {whole:.3f} | {shares} |")
     return lines
 
 
