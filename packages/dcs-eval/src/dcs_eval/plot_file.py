@@ -28,6 +28,6 @@ def plot_file(record: RateDistortion, metric: str, *, subjects: Iterable[str] = 
     return (
         drawn[:start].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         + f"<style>svg {{ background: var(--paper); font-family: system-ui, sans-serif; }}\n"
-        f'{style_sheet()}</style><text x="6" y="11">{escape(measured.title)}</text>'
+        f'{style_sheet()}</style><text x="60" y="10">{escape(measured.title)}</text>'
         f"{drawn[start:]}\n"
     )
