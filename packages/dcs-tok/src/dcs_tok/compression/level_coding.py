@@ -5,7 +5,6 @@ encoder's quantises and writes; the decoder's reads.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -74,27 +73,24 @@ class Walk:
         return padded[:, 1:-1, 1:-1]
 
 
-@dataclass(frozen=True)
 class SymbolCode:
     """Codes symbols under an entropy model.
 
     Attributes:
         model: the entropy model.
+        tables: its probabilities, in the forms that coding reads.
     """
 
-    model: EntropyModel
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_networks", self.model.level_networks())
-        object.__setattr__(self, "tables", Tables(self.model.tensors["tables"]))
-
-    tables: Tables = None  # type: ignore[assignment]  # filled in above
+    def __init__(self, model: EntropyModel) -> None:
+        self.model = model
+        self.tables = Tables(model.tensors["tables"])
+        self._networks = model.level_networks()
 
     def walk(self, level_map: Ints, quality: int, area: int) -> Walk:
         """Start at level 1."""
         state = self.model.tensors["initial_state"][quality, area].astype(np.int64)
         channels = self.model.tensors["still_steps"].shape[1]
-        return Walk(self._networks, state, level_map, channels)  # type: ignore[attr-defined]
+        return Walk(self._networks, state, level_map, channels)
 
     def encode(
         self, scaled: Floats, level_map: Ints, quality: int, area: int, kappa: float

@@ -31,12 +31,20 @@ ZERO_ZONES = (0.55, 0.8)
 
 
 class RateTerm:
-    """One micro-batch's quantisation.
+    """One micro-batch's quantisation; :meth:`dequantised` comes before the others.
 
     Args:
         tok: the tokenizer.
         generators: one for each sample.
+
+    Attributes:
+        quality, global_step, zero_zone: drawn for each sample.
+        steps: of the latents, (b, t, 1, 1, m, d).
+        symbols: (b, t, h, w, m, d), integers as floats.
     """
+
+    steps: Tensor
+    symbols: Tensor
 
     def __init__(self, tok: DCSTok, generators: Sequence[torch.Generator]) -> None:
         self.tok, self.generators = tok, generators
