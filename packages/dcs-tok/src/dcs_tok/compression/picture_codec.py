@@ -51,8 +51,8 @@ def by_quality() -> DCSTokCodec:
 
 
 def by_bpp() -> DCSTokCodec:
-    """Return the codec with patches and step searched for a size."""
-    return DCSTokCodec("DCS-Tok, searched", RATES, searches=True)
+    """Return the codec that gives every picture one size; patches and step are searched for."""
+    return DCSTokCodec("DCS-Tok, one size each", RATES, searches=True)
 
 
 def load_tokenizer(model: str | None) -> DCSTok:
