@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,15 @@ def test_a_signal_ends_the_run_after_its_step(
     assert_same_run(tmp_path, whole("regression"))
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler: whoever starts the tests in the background has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_does_what_it_always_did(tmp_path: Path) -> None:
     def ask(share: Share) -> None:
         if share.step == 5:
