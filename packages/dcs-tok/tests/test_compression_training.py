@@ -154,3 +154,12 @@ def test_fit_context_needs_data(command: Command, tmp_path: Path, fitted: Path) 
     assert said == "the following arguments are required: --data"
     gone = tmp_path / "gone"
     assert str(gone) in command.refusal("fit-context", fitted, tmp_path / "run", "--data", gone)
+
+
+def test_fit_context_refuses_a_device_that_is_not_there(
+    command: Command, tmp_path: Path, fitted: Path
+) -> None:
+    data = photos(tmp_path / "data", 1)
+    said = command.refusal("fit-context", fitted, tmp_path / "run", "--data", data, "--device", "x")
+    assert said.startswith("`--device` must name a device of this machine, but is 'x' (")
+    assert said.endswith("). Use cpu.")

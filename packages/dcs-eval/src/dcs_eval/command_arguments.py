@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dcs_common.machine import check_device, check_seed
 from dcs_eval.lpips_distance import LPIPS
 from dcs_eval.metrics import METRICS, Comparison, import_metrics, ssim
 from dcs_eval.pictures import read_picture
@@ -80,20 +81,10 @@ def prepare(args: argparse.Namespace) -> torch.device:
     Raises:
         ValueError: if one of them is not usable.
     """
-    if not -(2**63) <= args.seed < 2**64:
-        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
-    torch.manual_seed(args.seed)
+    torch.manual_seed(check_seed(args.seed))
     if args.output.exists() and not args.output.is_dir():
         raise ValueError(f"`--output` must be a folder, but {args.output} is a file. Name another.")
-    try:
-        device = torch.device(args.device)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"`--device` must name a device of this machine, but is {args.device!r} "
-            f"({str(error).splitlines()[0]}). Use cpu."
-        ) from None
-    return device
+    return check_device(args.device)
 
 
 def comparisons(args: argparse.Namespace, device: torch.device) -> dict[str, Comparison]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from dcs_common.atomic_file import check_folder_of
+from dcs_common.machine import check_device, check_seed
 from dcs_tok.allocation import METHODS
 from dcs_tok.tokenizer import DCSTok
 
@@ -53,17 +54,8 @@ def load_model(args: argparse.Namespace, default: str | None = None) -> DCSTok:
     Raises:
         ValueError: if seed, device or model cannot be used.
     """
-    if not -(2**63) <= args.seed < 2**64:
-        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
-    torch.manual_seed(args.seed)
-    try:
-        device = torch.device(args.device)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"`--device` must name a device of this machine, but is {args.device!r} "
-            f"({str(error).splitlines()[0]}). Use cpu."
-        ) from None
+    torch.manual_seed(check_seed(args.seed))
+    device = check_device(args.device)
     tok = DCSTok.from_pretrained(args.model or default).to(device)
     tok.max_memory = args.max_memory
     return tok

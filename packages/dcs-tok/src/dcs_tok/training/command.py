@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dcs_common.atomic_file import write_atomically
 from dcs_common.config import config_to_dict
+from dcs_common.machine import check_device, check_seed
 from dcs_common.training import (
     BatchSource,
     Share,
@@ -142,7 +143,8 @@ def run(args: argparse.Namespace) -> str:
     if not args.data:
         raise ValueError("`--data` must name pictures, but is empty. Give folders, zips or shards.")
     folder = args.output or Path("runs") / args.recipe
-    _check_machine(args)
+    check_seed(args.seed)
+    check_device(args.device, each_its_own=True)
     with joined_world(args.device) as world:
         recipe.training.samples_per_share(world.size)
         source = _source(args, recipe, world)
@@ -167,21 +169,6 @@ def run(args: argparse.Namespace) -> str:
         if not result.finished:
             return f"stopped at step {result.step} of {recipe.training.steps}; run again to go on"
         return _finish(recipe, result, source, folder)
-
-
-def _check_machine(args: argparse.Namespace) -> None:
-    """Refuse what torch would meet with a traceback."""
-    if not -(2**63) <= args.seed < 2**64:
-        raise ValueError(f"`--seed` must fit into 64 bits, but is {args.seed}. Choose another.")
-    try:
-        device = torch.device(args.device)
-        if device != torch.device("cuda"):  # each process takes one of its own
-            torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"`--device` must name a device of this machine, but is {args.device!r} "
-            f"({str(error).splitlines()[0]}). Use cpu."
-        ) from None
 
 
 def _make(folder: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dcs_common import Latents
 from dcs_common.config import config_to_dict
+from dcs_common.machine import check_device, check_seed
 from dcs_common.training import (
     OptimizerConfig,
     Share,
@@ -125,6 +126,8 @@ def run(args: argparse.Namespace) -> str:
         optimizer=optimizer,
         seed=args.seed,
     )
+    check_seed(args.seed)
+    check_device(args.device, each_its_own=True)
     tok = DCSTok.from_pretrained(args.model)
     assert tok.folder is not None
     known = EntropyModel.load(tok.folder) if (tok.folder / ENTROPY_FILE).exists() else None
