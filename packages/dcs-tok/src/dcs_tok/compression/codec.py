@@ -17,6 +17,7 @@ from dcs_tok.compression.container import (
     FileHeader,
     check_segments,
     read_file,
+    read_fingerprint,
     write_file,
 )
 from dcs_tok.compression.entropy_model import ENTROPY_FILE, EntropyModel
@@ -185,7 +186,7 @@ def writer_of(data: bytes) -> str:
     Raises:
         ValueError: if it is no .dcs file.
     """
-    return _bundled_by_fingerprint().get(read_file(data, 0).header.entropy_model, DEFAULT_MODEL)
+    return _bundled_by_fingerprint().get(read_fingerprint(data), DEFAULT_MODEL)
 
 
 def decompress(

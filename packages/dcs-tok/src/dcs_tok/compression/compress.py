@@ -10,7 +10,7 @@ from dcs_common.geometry import Rate
 from dcs_tok.allocation import AllocationMethod, allocate_levels
 from dcs_tok.compression.codec import Coded, codec_of
 from dcs_tok.compression.quantiser import step_of_quality
-from dcs_tok.compression.rate_control import RateControl, side_of_quality
+from dcs_tok.compression.rate_control import RateControl, patches_of_side, side_of_quality
 from dcs_tok.pixels import check_pixels
 from dcs_tok.tokenizer import DCSTok
 
@@ -77,7 +77,8 @@ def compress(
     codec = codec_of(model)
     if average_levels is not None or isinstance(levels, Tensor):
         if patches is None:
-            patches = _patches_of(pixels, DEFAULT_QUALITY if quality is None else quality)
+            asked = DEFAULT_QUALITY if quality is None else quality
+            patches = patches_of_side(pixels, side_of_quality(asked))
         if average_levels is not None:
             levels = _allocated(pixels, average_levels, levels, allocation, codec.tok, fps, patches)
     search = RateControl(codec, pixels, fps, levels, patches, report)
@@ -99,11 +100,6 @@ def _searched(
     if max_bytes is not None:
         return search.by_bytes(max_bytes).coded
     return search.by_quality(DEFAULT_QUALITY if quality is None else quality)
-
-
-def _patches_of(pixels: Tensor, quality: int) -> int:
-    short = min(pixels.shape[-2:])
-    return min(max(1, round(short / side_of_quality(quality))), short)
 
 
 @torch.no_grad()

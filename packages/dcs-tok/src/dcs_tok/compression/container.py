@@ -31,6 +31,7 @@ MAX_LEVELS = 64
 _MAX_NUMBER = 2**63
 _CLIP, _MAP, _PHASE = 1, 2, 4
 _CHECK_BYTES = 3
+_FINGERPRINT_BYTES = 8
 _MAX_HEADER = 2**24
 
 Ints = NDArray[np.int64]
@@ -163,8 +164,29 @@ def _num_chunks(header: FileHeader) -> int:
     return header.num_levels * header.groups
 
 
+def read_fingerprint(data: bytes) -> str:
+    """Return the fingerprint of the entropy model that wrote a file; nothing else is parsed.
+
+    Raises:
+        DamagedDataError: if it is no .dcs file, or its header is cut or damaged.
+    """
+    return _header_body(_Reader(data))[:_FINGERPRINT_BYTES].hex()
+
+
 def _read_header(reader: "_Reader") -> tuple[FileHeader, list[bool]]:
     """Return the header, and which chunks are empty."""
+    body = _header_body(reader)
+    try:
+        return _parse_header(_Reader(body))
+    except (DamagedDataError, ValueError, ArithmeticError) as error:
+        raise DamagedDataError(
+            f"The header of a .dcs file must be consistent, but is not ({error}). "
+            "Write the file again."
+        ) from None
+
+
+def _header_body(reader: "_Reader") -> bytes:
+    """Return the bytes of the header's body, whose checksum is right."""
     if reader.take(len(MAGIC)) != MAGIC:
         raise DamagedDataError(
             "A .dcs file must begin with its signature, but this one does not. It is another kind "
@@ -190,17 +212,11 @@ def _read_header(reader: "_Reader") -> tuple[FileHeader, list[bool]]:
             "The header of a .dcs file must have the checksum that was written, but has another: "
             "the file is damaged. Copy it again."
         )
-    try:
-        return _parse_header(_Reader(body))
-    except (DamagedDataError, ValueError, ArithmeticError) as error:
-        raise DamagedDataError(
-            f"The header of a .dcs file must be consistent, but is not ({error}). "
-            "Write the file again."
-        ) from None
+    return body
 
 
 def _parse_header(reader: "_Reader") -> tuple[FileHeader, list[bool]]:
-    fingerprint = reader.take(8).hex()
+    fingerprint = reader.take(_FINGERPRINT_BYTES).hex()
     flags, quality, num_levels = reader.byte(), reader.byte(), reader.byte()
     if flags is None or quality is None or num_levels is None:
         raise DamagedDataError("it is too short")

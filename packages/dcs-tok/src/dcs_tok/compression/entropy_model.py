@@ -32,15 +32,16 @@ from dcs_tok.compression.probability_tables import laplace_tables
 from dcs_tok.compression.quantiser import (
     MAX_AREA_CLASS,
     MAX_QUALITY,
+    by_segment,
     step_of_quality,
     unit_steps,
 )
-from dcs_tok.decoding_target import still_segments
 from dcs_tok.tokenizer import DCSTok
 
 ENTROPY_FILE = "entropy_model.safetensors"
 ENTROPY_FORMAT = 1
 _KIND = "dcs-entropy-model"
+_KINDS = ("still", "moving")
 
 Array = NDArray[Any]
 
@@ -108,10 +109,8 @@ class EntropyModel:
 
     def steps(self, latents: Latents, segments_per_second: int, quality: int) -> Tensor:
         """Return the steps of latents at a quality: (t, 1, 1, m, d), float32."""
-        by_kind = {True: self.tensors["still_steps"], False: self.tensors["moving_steps"]}
-        kinds = still_segments(latents, segments_per_second)
-        steps = torch.from_numpy(np.stack([by_kind[kind] for kind in kinds]))
-        return steps[:, None, None, : latents.num_levels] * step_of_quality(quality)
+        still, moving = (torch.from_numpy(self.tensors[f"{kind}_steps"]) for kind in _KINDS)
+        return by_segment(still, moving, latents, segments_per_second) * step_of_quality(quality)
 
     # ------------------------------------------------------------- networks and files
 
@@ -131,8 +130,8 @@ class EntropyModel:
                 tensors[name] = np.clip(rounded, -MAX_WEIGHT, MAX_WEIGHT).astype(np.int16)
         tensors["initial_state"] = _initial_states(network)
         tensors["tables"] = laplace_tables()
-        for still, name in ((True, "still_steps"), (False, "moving_steps")):
-            tensors[name] = unit_steps(tok, still=still).numpy()
+        for kind in _KINDS:
+            tensors[f"{kind}_steps"] = unit_steps(tok, still=kind == "still").numpy()
         return cls(tensors, tok.fingerprint)
 
     def float_state(self) -> dict[str, Tensor]:

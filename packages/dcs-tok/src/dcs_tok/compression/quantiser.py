@@ -61,10 +61,15 @@ def unit_steps(tok: DCSTok, *, still: bool) -> Tensor:
 
 def segment_steps(tok: DCSTok, latents: Latents) -> Tensor:
     """Return the steps of latents for a global step of 1: (t, 1, 1, n, d), float32."""
-    kinds = still_segments(latents, tok.config.segments_per_second)
-    by_kind = {still: unit_steps(tok, still=still) for still in set(kinds)}
-    steps = torch.stack([by_kind[still] for still in kinds])[:, None, None]
-    return steps[..., : latents.num_levels, :]
+    still, moving = (unit_steps(tok, still=kind) for kind in (True, False))
+    return by_segment(still, moving, latents, tok.config.segments_per_second)
+
+
+def by_segment(still: Tensor, moving: Tensor, latents: Latents, segments_per_second: int) -> Tensor:
+    """Return steps (n, d) of still or of moving segments for each segment: (t, 1, 1, m, d)."""
+    kinds = still_segments(latents, segments_per_second)
+    steps = torch.stack([still if kind else moving for kind in kinds])
+    return steps[:, None, None, : latents.num_levels]
 
 
 def quantise(scaled: Tensor, zero_zone: float | Tensor = ZERO_ZONE) -> Tensor:
