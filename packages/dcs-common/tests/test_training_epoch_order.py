@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcs_common.training import seeded_generator
-from dcs_tok.data.epoch_order import EpochOrder
+from dcs_common.training.epoch_order import EpochOrder
 
 
 def test_every_key_has_numbers_of_its_own() -> None:

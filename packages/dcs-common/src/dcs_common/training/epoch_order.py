@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dcs_common.training import seeded_generator
+from dcs_common.training.seeds import seeded_generator
 
 
 @dataclass(slots=True)
