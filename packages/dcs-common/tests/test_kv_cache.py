@@ -80,13 +80,26 @@ def test_later_levels_leave_earlier_keys_alone() -> None:
         kept = [x.clone() for x in seen]
 
 
-def test_memory_is_that_of_all_active_tokens() -> None:
-    """Keys and values of every token, once; taken at the first level."""
+def test_memory_is_that_of_all_levels_but_a_samples_last() -> None:
+    """Keys and values of every token that a later level sees, once; taken at the first level."""
     level_map = torch.tensor([3, 1, 2, 2, 3, 3]).view(2, 1, 1, 3)
     qkv, layout, cache = inputs(level_map), TokenLayout.of(level_map), KeyValueCache(2)
     assert cache.num_bytes() == 0
-    one_layer = 2 * int(level_map.sum()) * HEADS * WIDTH * 8
+    # The samples' patches have 3, 1, 2 and 2, 3, 3 levels: 3 + 2 and 3 + 3 tokens below level 3.
+    one_layer = 2 * (5 + 6) * HEADS * WIDTH * 8
     for count, layer in enumerate(cache.layers, start=1):
         attend(qkv, layout.at_level(0), layer)
         assert layer.num_bytes() == one_layer
         assert cache.num_bytes() == count * one_layer
+
+
+def test_levels_kept_elsewhere_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and values that are copied to another place and back are those that stay."""
+    level_map = torch.tensor([3, 1, 2, 2, 3, 3]).view(2, 1, 1, 3)
+    qkv, layout = inputs(level_map), TokenLayout.of(level_map)
+    here, elsewhere = LayerCache(), LayerCache(torch.device("cpu"))
+    found = [attend(qkv, layout.at_level(level), here) for level in range(3)]
+    monkeypatch.setattr(LayerCache, "_is_here", lambda *_: False)
+    for level in range(3):
+        assert torch.equal(attend(qkv, layout.at_level(level), elsewhere), found[level])
+    assert elsewhere.num_bytes() == here.num_bytes()

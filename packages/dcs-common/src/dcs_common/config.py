@@ -65,10 +65,11 @@ def _read(kind: Any, value: object, where: str) -> Any:
             return value
         raise ValueError(f"`{where}` must be one of {get_args(kind)}, but is {value!r}.")
     if origin is tuple:
-        if isinstance(value, list) and len(value) == len(get_args(kind)):
-            return tuple(
-                _read(item, part, where) for item, part in zip(get_args(kind), value, strict=True)
-            )
+        kinds = get_args(kind)
+        if isinstance(value, list) and kinds[1:] == (Ellipsis,):
+            kinds = kinds[:1] * len(value)
+        if isinstance(value, list) and len(value) == len(kinds):
+            return tuple(_read(item, part, where) for item, part in zip(kinds, value, strict=True))
     elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):

@@ -42,7 +42,8 @@ class TokenGroup:
         tile_sizes: tokens of each [level][segment], from level 1 on.
         first_level: levels below this one (0-based) are not part of the sequence but precede it
             in a cache.
-        capacity: tokens of one sample over all levels, what a cache must hold in the end.
+        capacity: tokens of one sample over all levels but its last, whose keys and values serve no
+            other: what a cache must hold in the end.
     """
 
     key: int
@@ -161,7 +162,7 @@ class TokenLayout:
                         group.patches[:, start:stop],
                         group.tile_sizes[: level + 1],
                         first_level=level,
-                        capacity=group.level_stops[-1],
+                        capacity=group.level_stops[-2] if len(group.level_stops) > 1 else 0,
                     )
                 )
         return TokenLayout(self.shape, self.num_levels, tuple(groups))

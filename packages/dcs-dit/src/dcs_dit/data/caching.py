@@ -1,0 +1,197 @@
+"""Making a cache of latents: shard by shard, resumable, and divided among jobs."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dcs_common.latents import Latents
+from dcs_common.protocols import ImageTokenizer
+from dcs_common.training.seeds import seeded_generator
+from dcs_dit.data.cache_config import CacheConfig
+from dcs_dit.data.cache_plan import CACHE_FILE, DTYPES, CachePlan
+from dcs_dit.data.cache_shard import CacheShard, to_stored, write_shard
+from dcs_dit.data.labelled_pictures import PictureSet
+from dcs_dit.data.picture_loading import PictureLoader
+
+
+@dataclass(frozen=True, slots=True)
+class CacheResult:
+    """What a job did.
+
+    Attributes:
+        plan: of the cache.
+        written, kept: shards that this job wrote, and that were there before.
+        missing: shards that the cache still lacks, the work of other jobs.
+        skipped: unreadable pictures in this job's shards, each with the reason.
+    """
+
+    plan: CachePlan
+    written: int
+    kept: int
+    missing: int
+    skipped: tuple[str, ...]
+
+
+class LatentCaching:
+    """Makes the shards of one cache.
+
+    Attributes:
+        plan: what the cache will hold.
+    """
+
+    def __init__(
+        self,
+        pictures: PictureSet,
+        tokenizer: ImageTokenizer,
+        config: CacheConfig,
+        *,
+        name: str,
+        model: str | None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Plan the cache.
+
+        Args:
+            pictures: to encode.
+            tokenizer: that encodes them.
+            config: how.
+            name, model: the tokenizer as it was given, to find it again.
+            device: to encode on.
+
+        Raises:
+            ValueError: if Pillow is missing, or the tokenizer refuses size, patches or levels or
+                has no fingerprint.
+        """
+        self._pictures, self._config, self._device = pictures.pictures, config, torch.device(device)
+        self._loader = PictureLoader(pictures.pictures, config)
+        self._tokenizer = tokenizer
+        if isinstance(tokenizer, torch.nn.Module):
+            tokenizer.to(self._device).eval()
+        # Tried on one picture: the grid is the tokenizer's to decide, and so are the defaults.
+        latents = self._encode(torch.zeros(1, 3, *config.size, dtype=torch.uint8))
+        if latents.tokenizer is None:
+            raise ValueError(
+                f"A tokenizer must have a fingerprint, but {name!r} has none. Save its model and "
+                "load it from there."
+            )
+        self.plan = CachePlan(
+            tokenizer=name,
+            model=model,
+            fingerprint=latents.tokenizer,
+            label_names=pictures.label_names,
+            size=config.size,
+            patches=latents.patches,
+            grid=latents.grid,
+            levels=latents.num_levels,
+            channels=latents.tokens.shape[5],
+            dtype=config.dtype,
+            samples=(2 if config.flips else 1) * len(pictures.pictures),
+            samples_per_shard=config.samples_per_shard,
+            flips=config.flips,
+            pictures=pictures.digest,
+            seed=config.seed,
+        )
+
+    def run(self, folder: str | PathLike[str], *, jobs: int = 1, job: int = 0) -> CacheResult:
+        """Write the shards of one job that a folder lacks.
+
+        Args:
+            folder: of the cache; made if missing.
+            jobs: how many share the work; job ``i`` makes every ``jobs``-th shard from ``i`` on.
+            job: this one, from 0.
+
+        Raises:
+            ValueError: if the folder holds something else or a damaged shard, too many pictures
+                are unreadable, or the latents do not fit into the dtype.
+        """
+        if jobs < 1 or not 0 <= job < jobs:
+            raise ValueError(
+                f"`job` must be between 0 and `jobs` - 1, but is {job} of {jobs}. The first of N "
+                "jobs has the number 0."
+            )
+        folder, plan = Path(folder), self.plan
+        _make_folder(folder)
+        plan.write(folder)
+        numbers = range(job, plan.num_shards, jobs)
+        skipped = self._loader.skipped
+        skipped.clear()
+        kept = 0
+        with _bar(plan, numbers) as bar:
+            for number in numbers:
+                path = plan.shard_path(folder, number)
+                if path.is_file():
+                    skipped += CacheShard.open(path, plan, number).skipped
+                    kept += 1
+                else:
+                    self._write_shard(path, number, numbers)
+                bar.update(plan.samples_of(number))
+        self._loader.close()
+        missing = len(plan.missing_shards(folder))
+        return CacheResult(plan, len(numbers) - kept, kept, missing, tuple(skipped))
+
+    def _write_shard(self, path: Path, number: int, numbers: Sequence[int]) -> None:
+        plan, loader = self.plan, self._loader
+        # A tokenizer's random numbers must not depend on the shards before.
+        torch.manual_seed(seeded_generator(plan.seed, "cache", number).initial_seed())
+        allowed = self._config.max_corrupt * sum(map(plan.samples_of, numbers)) / plan.copies
+        first = number * plan.samples_per_shard // plan.copies
+        shard = range(first, first + plan.samples_of(number) // plan.copies)
+        before = len(loader.skipped)
+        taken: list[int] = []
+        parts = [torch.empty(0, *plan.grid, plan.levels, plan.channels, dtype=DTYPES[plan.dtype])]
+        for part, pixels in loader.batches(shard, allowed):
+            taken += part
+            parts.append(to_stored(self._encode(pixels).tokens.cpu(), plan.dtype))
+        pictures = [self._pictures[index] for index in taken]
+        write_shard(
+            path,
+            plan,
+            number,
+            tokens=torch.cat(parts),
+            labels=[-1 if picture.label is None else picture.label for picture in pictures],
+            sample=taken,
+            names=[picture.file.name for picture in pictures],
+            captions=[picture.caption for picture in pictures],
+            skipped=loader.skipped[before:],
+        )
+
+    def _encode(self, pixels: Tensor) -> Latents:
+        """Encode uint8 pixels (b, 3, H, W)."""
+        config = self._config
+        with torch.no_grad():
+            return self._tokenizer.encode(
+                pixels.to(self._device).float() / 255, levels=config.levels, patches=config.patches
+            )
+
+
+def _bar(plan: CachePlan, numbers: Sequence[int]) -> tqdm:
+    total = sum(map(plan.samples_of, numbers))
+    quiet = not sys.stderr.isatty()
+    return tqdm(total=total, desc="caching", unit=" samples", leave=False, disable=quiet)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.parent.is_dir():
+        raise ValueError(
+            f"The output's folder must exist, but {folder.parent} does not. Create it first."
+        )
+    try:
+        folder.mkdir(exist_ok=True)
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise ValueError(
+            f"The output must be a folder, but {folder} cannot be one ({error.strerror}). Name "
+            "another."
+        ) from None
+    # What begins with a dot was left by another job, or is being written by it.
+    if CACHE_FILE not in names and not all(name.startswith(".") for name in names):
+        raise ValueError(
+            f"The output must be a new folder or a cache, but {folder} holds something else. Name "
+            "another."
+        )

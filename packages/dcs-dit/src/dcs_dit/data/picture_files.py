@@ -1,0 +1,131 @@
+"""Finding pictures in folders and zips, and reading their bytes.
+
+What is found is told apart by its ending alone; no file is opened before it is needed. The order
+depends on the names below each source and not on where the source lies, so that a folder and a
+zip of it give the same pictures.
+"""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+NAMED = 3
+"""A message names the first so many."""
+
+
+def name_first(names: Sequence[str]) -> str:
+    """List the first names, and say how many more there are."""
+    listed = ", ".join(names[:NAMED])
+    return listed if len(names) <= NAMED else f"{listed} and {len(names) - NAMED} more"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture that has not been opened.
+
+    Attributes:
+        source: the folder or zip.
+        name: path below it; decides the order.
+        size: in bytes.
+        in_zip: whether the source is a zip.
+    """
+
+    source: str
+    name: str
+    size: int
+    in_zip: bool
+
+    @property
+    def location(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.source}/{self.name}"
+
+
+def find_pictures(source: str | os.PathLike[str]) -> tuple[PictureFile, ...]:
+    """List the pictures in a folder, with all below it, or in a zip; sorted by name.
+
+    Raises:
+        ValueError: if the source is missing, unreadable, a damaged zip, of another kind or empty.
+    """
+    source = Path(source)
+    in_zip = source.is_file() and source.suffix.lower() == ".zip"
+    if in_zip:
+        sizes = _in_zip(source)
+    elif source.is_dir():
+        sizes = _in_folder(source)
+    else:
+        raise ValueError(
+            f"Every source must be a folder or a zip, but is {str(source)!r}. Name existing ones."
+        )
+    # Folder by folder, as one would walk through them.
+    names = sorted(filter(_is_picture, sizes), key=lambda name: name.split("/"))
+    if not names:
+        raise ValueError(
+            f"Every source must hold pictures ({', '.join(PICTURE_ENDINGS)}), but "
+            f"{str(source)!r} holds none. Name others."
+        )
+    return tuple(PictureFile(str(source), name, sizes[name], in_zip) for name in names)
+
+
+def _is_picture(name: str) -> bool:
+    """Judge by the ending. Hidden files are none: macOS writes one beside each file of a zip."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in PICTURE_ENDINGS and not hidden
+
+
+def _in_folder(folder: Path) -> dict[str, int]:
+    def refuse(error: OSError) -> NoReturn:
+        raise ValueError(
+            f"Every folder must be readable, but {error.filename!r} is not: {error.strerror}. "
+            "Change its permissions, or name another."
+        ) from error
+
+    sizes = {}
+    for root, _, files in os.walk(folder, onerror=refuse, followlinks=True):
+        for name in files:
+            path = Path(root, name)
+            if path.is_file():  # not so for a link to nowhere
+                sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return sizes
+
+
+def _in_zip(path: Path) -> dict[str, int]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {entry.filename: entry.file_size for entry in archive.infolist()}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(
+            f"Every zip must be whole, but {str(path)!r} is not: {error}. Copy it again."
+        ) from error
+
+
+class PictureReader:
+    """Reads the bytes of pictures; keeps the zip that it read last open, as they come in order."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._archive: zipfile.ZipFile | None = None
+
+    def read(self, picture: PictureFile) -> bytes:
+        """Return a picture file's content.
+
+        Raises:
+            Exception: of nearly any kind, if the file or the zip is damaged.
+        """
+        if not picture.in_zip:
+            return Path(picture.source, picture.name).read_bytes()
+        if self._archive is None or self._path != picture.source:
+            self.close()
+            self._path, self._archive = picture.source, zipfile.ZipFile(picture.source)
+        return self._archive.read(picture.name)
+
+    def close(self) -> None:
+        """Close the zip that is open."""
+        if self._archive is not None:
+            self._archive.close()
+            self._archive = None

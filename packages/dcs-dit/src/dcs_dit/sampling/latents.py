@@ -1,0 +1,35 @@
+"""From normalised tokens to :class:`dcs_common.Latents` that a tokenizer decodes."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from dcs_common.latents import Latents
+from dcs_dit.model import DCSDiT
+
+
+def to_latents(dit: DCSDiT, levels: Sequence[Tensor], grid: tuple[int, int, int]) -> Latents:
+    """Return latents in the tokenizer's units.
+
+    Args:
+        dit: the generator, which knows the latents' statistics and what they decode to.
+        levels: of each level, (b, t * h * w, c) normalised.
+        grid: (t, h, w).
+    """
+    config = dit.config
+    tokens = torch.stack(tuple(levels), dim=2).unflatten(1, grid)
+    size = (grid[1] * config.patch_pixels, grid[2] * config.patch_pixels)
+    if config.fps is None:
+        fps, frames = None, 1
+    else:
+        fps = Fraction(config.fps)
+        frames = grid[0] * config.fps // config.segments_per_second
+    return Latents(
+        tokens=dit.denormalise(tokens).float(),
+        size=size,
+        fps=fps,
+        frames=frames,
+        tokenizer=config.tokenizer,
+    )

@@ -1,0 +1,1 @@
+"""Training of DCS-DiT on cached latents (Sec. 5, Table 5)."""

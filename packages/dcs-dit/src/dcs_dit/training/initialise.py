@@ -1,0 +1,33 @@
+"""Starting a run from a trained model."""
+
+from pathlib import Path
+
+from dcs_common.config import config_to_dict
+from dcs_dit.model import DCSDiT
+
+# What a model may differ in and still hold fitting weights: names and defaults, and the data.
+_MAY_DIFFER = {"guidance_scale", "grid", "patch_pixels", "tokenizer_model"}
+
+
+def initialise(dit: DCSDiT, source: str | Path) -> str:
+    """Give a generator the weights of a trained one; return what was done.
+
+    The statistics of the latents stay those of ``dit``'s own data.
+
+    Raises:
+        ValueError: if the source is missing or damaged, or another kind of model.
+    """
+    model = DCSDiT.from_pretrained(source)
+    here, there = config_to_dict(dit.config), config_to_dict(model.config)
+    differing = [key for key in here if here[key] != there[key] and key not in _MAY_DIFFER]
+    if differing:
+        listed = ", ".join(f"{k} ({there[k]} there, {here[k]} here)" for k in differing)
+        raise ValueError(
+            f"A run must start from a model of its own kind, but {source} differs in {listed}. "
+            "Choose the model that the recipe names, or train without `--init-from`."
+        )
+    statistics = {name: buffer.clone() for name, buffer in dit.named_buffers()}
+    dit.load_state_dict(model.state_dict())
+    for name, buffer in dit.named_buffers():
+        buffer.copy_(statistics[name])
+    return f"started from {source}"
