@@ -80,7 +80,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def types(session: nox.Session) -> None:
     """Check the types of the packages' sources."""
-    session.install(*CONSTRAINTS, "mypy", "types-tqdm", "av", *wheels(*PACKAGES))
+    session.install(*CONSTRAINTS, "mypy", "types-psutil", "types-tqdm", "av", *wheels(*PACKAGES))
     session.run("mypy")
 
 

@@ -14,7 +14,8 @@ from importlib.metadata import version
 from dcs_common.latents import LATENT_FORMAT, Latents
 from dcs_dit.config import PRESETS, DCSDiTConfig
 from dcs_dit.model import DCSDiT
-from dcs_dit.sampling.sample import GenerationStep, sample, sample_progressive
+from dcs_dit.sampling.progressive import GenerationStep, sample_progressive
+from dcs_dit.sampling.sample import sample
 from dcs_dit.sampling.state import STATE_FORMAT, GenerationState
 from dcs_dit.text import TextEncoder, TextStates
 

@@ -3,10 +3,12 @@
 import argparse
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
 from dcs_dit.data import cache_command
+from dcs_dit.sampling import command as sampling
 from dcs_dit.training import command as training
 
 # PyTorch has an exception of its own for it on GPUs alone.
@@ -21,6 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("dcs-dit"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    command = commands.add_parser("sample", help=sampling.run.__doc__)
+    sampling.add_arguments(command)
+    command.set_defaults(run=sampling.run)
     command = commands.add_parser("cache", help=cache_command.run.__doc__)
     cache_command.add_arguments(command)
     command.set_defaults(run=cache_command.run)
@@ -30,11 +35,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _show_note(message: Warning | str, *_: object) -> None:
+    print(f"dcs-dit: note: {message}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 2 for what the caller got wrong."""
     args = build_parser().parse_args(arguments)
     try:
-        said = args.run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_note  # type: ignore[assignment]
+            said = args.run(args)
         if said:
             print(said)
     except (ValueError, OSError) as error:

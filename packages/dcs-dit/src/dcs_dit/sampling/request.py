@@ -1,18 +1,24 @@
-"""What is asked of a generator, checked before anything is computed."""
+"""What is asked of a generator: a batch of samples."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from dcs_dit.config import DCSDiTConfig
+from dcs_dit.model import DCSDiT
+from dcs_dit.sampling.checks import (
+    Grid,
+    Label,
+    check_count,
+    check_grid,
+    check_guidance,
+    check_labels,
+    check_levels,
+)
+from dcs_dit.sampling.noise import sample_seeds
 from dcs_dit.sampling.settings import SamplingSettings
-from dcs_dit.text import TextStates
-
-Label = int | str
-# Coordinates are normalised by the short side, so that these are what a model may not have seen.
-Grid = tuple[int, int, int]
+from dcs_dit.text import TextEncoder, TextStates
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -41,141 +47,86 @@ class SamplingRequest:
         return len(self.seeds)
 
 
-def check_labels(
-    labels: Label | Sequence[Label] | Tensor | None, config: DCSDiTConfig
-) -> tuple[int, ...] | None:
-    """Return label indices.
+def make_request(
+    dit: DCSDiT,
+    *,
+    labels: Label | Sequence[Label] | Tensor | None = None,
+    texts: Sequence[str] | TextStates | None = None,
+    text_encoder: TextEncoder | None = None,
+    grid: Sequence[int] | None = None,
+    levels: int | None = None,
+    steps: int = 50,
+    guidance_scale: float | None = None,
+    guidance_interval: tuple[float, float] = (0.1, 1.0),
+    guidance_channels: int | None = None,
+    time_shift: float = 1.0,
+    num_samples: int | None = None,
+    seeds: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> SamplingRequest:
+    """Check what is asked for; see :func:`sample`."""
+    config = dit.config
+    indices = check_labels(labels, config)
+    if isinstance(texts, str):
+        texts = [texts]
+    count = check_count(
+        {
+            "labels": None if indices is None else len(indices),
+            "texts": None
+            if texts is None
+            else len(texts.lengths if isinstance(texts, TextStates) else texts),
+            "seeds": None if seeds is None else len(seeds),
+            "num_samples": num_samples,
+        }
+    )
+    text = _text_states(texts, text_encoder, dit)
+    is_conditional = indices is not None or text is not None
+    settings = SamplingSettings(
+        steps=steps,
+        guidance_scale=check_guidance(guidance_scale, config, is_conditional=is_conditional),
+        guidance_interval=guidance_interval,
+        guidance_channels=guidance_channels,
+        time_shift=time_shift,
+    )
+    if seeds is None:
+        base = torch.randint(2**62, (), generator=generator, device=_device_of(generator))
+        seeds = sample_seeds(int(base), count)
+    return SamplingRequest(
+        grid=check_grid(grid, config),
+        levels=check_levels(levels, config),
+        seeds=tuple(int(seed) for seed in seeds),
+        labels=indices,
+        text=text,
+        settings=settings,
+    )
 
-    Args:
-        labels: names or indices; one or several; None for no label.
-        config: the model's.
 
-    Raises:
-        ValueError: if one is unknown, or the model has no labels.
-    """
-    if labels is None:
+def _device_of(generator: torch.Generator | None) -> torch.device | None:
+    return None if generator is None else generator.device
+
+
+def _text_states(
+    texts: Sequence[str] | TextStates | None, encoder: TextEncoder | None, dit: DCSDiT
+) -> TextStates | None:
+    width = dit.config.text_width
+    if texts is None:
         return None
-    names = config.labels
-    if isinstance(labels, Tensor):
-        labels = labels.flatten().tolist()
-    if isinstance(labels, int | str):
-        labels = [labels]
-    if not names:
+    if width is None:
         raise ValueError(
-            f"`labels` must be None for a model without classes, but are {list(labels)}. "
-            "Leave them out, or load a class-conditional model."
+            "`texts` must be None for a model without text, but are given. Leave them out, or "
+            "load a text-conditional model."
         )
-    by_name = {name.casefold(): i for i, name in enumerate(names)}
-    found = []
-    for label in labels:
-        index = by_name.get(label.casefold(), -1) if isinstance(label, str) else label
-        if isinstance(label, bool) or not 0 <= index < len(names):
-            listed = ", ".join(f"{name} ({i})" for i, name in enumerate(names))
+    if not isinstance(texts, TextStates):
+        if encoder is None:
             raise ValueError(
-                f"A label must be the name or number of one of the model's classes, but is "
-                f"{label!r}. They are: {listed}."
+                "`texts` need the `text_encoder` that the model was trained with, but there is "
+                "none. Pass one, or the texts' states as `TextStates`."
             )
-        found.append(index)
-    return tuple(found)
-
-
-def check_grid(grid: Sequence[int] | None, config: DCSDiTConfig) -> Grid:
-    """Return (segments, rows, columns); warn where it lies beyond training.
-
-    Raises:
-        ValueError: if it is no grid, or has segments and the model knows no clips.
-    """
-    if grid is None:
-        return config.grid
-    extents = tuple(grid)
-    if len(extents) == 2:
-        extents = (1, *extents)
-    if len(extents) != 3 or not all(isinstance(x, int) and x >= 1 for x in extents):
+        texts = encoder.encode(texts)
+    if texts.states.shape[-1] != width:
         raise ValueError(
-            "`grid` must be (segments, rows, columns) or (rows, columns), integers from 1 on, but "
-            f"is {grid!r}. This model was trained on {config.grid}."
+            f"Text states must have the width {width} that the model was trained with, but have "
+            f"{texts.states.shape[-1]}. Use the text encoder that it was trained with."
         )
-    t, h, w = extents
-    if t > 1 and config.fps is None:
-        raise ValueError(
-            f"`grid` must have one segment for a model of pictures, but has {t}. "
-            "Load a model that was trained on clips."
-        )
-    if (h, w) != config.grid[1:] or t > config.grid[0]:
-        warnings.warn(
-            f"This model was trained on a grid of {config.grid}; {(t, h, w)} is beyond training, "
-            "and what it shows may be repeated or lose its shape.",
-            stacklevel=4,
-        )
-    return t, h, w
-
-
-def check_levels(levels: int | None, config: DCSDiTConfig) -> int:
-    """Return the number of levels; warn where it lies beyond training.
-
-    Raises:
-        ValueError: if the model has no such level, or it is a map of levels.
-    """
-    trained = config.trained_levels or config.num_levels
-    if levels is None:
-        return trained
-    if isinstance(levels, Tensor | bool) or not isinstance(levels, int):
-        raise ValueError(
-            f"`levels` must be one integer for all patches, but is {levels!r}. A generator's samples "
-            "have the same levels everywhere; maps of levels are for encoding."
-        )
-    if not 1 <= levels <= config.num_levels:
-        raise ValueError(
-            f"`levels` must be between 1 and {config.num_levels}, but is {levels}. This model has "
-            f"{config.num_levels} levels."
-        )
-    if levels > trained:
-        warnings.warn(
-            f"This model was trained on {trained} levels; levels above show what chance left "
-            "there.",
-            stacklevel=4,
-        )
-    return levels
-
-
-def check_count(
-    given: dict[str, int | None],
-) -> int:
-    """Return the number of samples that all arguments agree on.
-
-    Raises:
-        ValueError: if they do not, or ask for none.
-    """
-    counts = {name: count for name, count in given.items() if count is not None}
-    if len(set(counts.values())) > 1:
-        listed = ", ".join(f"{count} by `{name}`" for name, count in counts.items())
-        raise ValueError(
-            f"One number of samples must be asked for, but there are {listed}. Make them agree."
-        )
-    count = next(iter(counts.values()), 1)
-    if count < 1:
-        raise ValueError(
-            f"At least one sample must be asked for, but `{next(iter(counts))}` asks for {count}."
-        )
-    return count
-
-
-def check_guidance(scale: float | None, config: DCSDiTConfig, *, is_conditional: bool) -> float:
-    """Return the scale of guidance.
-
-    Raises:
-        ValueError: if it is asked for where there is nothing to guide towards, or away from.
-    """
-    if scale is None:
-        return config.guidance_scale if is_conditional and config.has_unconditional else 1.0
-    if scale != 1 and not config.has_unconditional:
-        raise ValueError(
-            "Guidance needs a model with an unconditional branch, but this one was trained "
-            f"without dropping its conditions, and `guidance_scale` is {scale}. Use 1."
-        )
-    if scale != 1 and not is_conditional:
-        raise ValueError(
-            f"Guidance needs a label or text to guide towards, but there is none, and "
-            f"`guidance_scale` is {scale}. Give `labels` or `texts`, or use 1."
-        )
-    return scale
+    like = dit.norm.weight
+    return TextStates(texts.states.to(like), texts.lengths.to(like.device))

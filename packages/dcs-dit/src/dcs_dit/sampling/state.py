@@ -1,8 +1,8 @@
 """The state of a coarse-to-fine run: what it takes to go on with the next level later.
 
-It is the trajectory of the finished levels' latents, 0.8 MB for each level and sample of 256 patches
-and 50 steps, from which keys and values are computed again; they themselves would be a thousand
-times as much.
+It is the trajectory of the finished levels' latents, 0.8 MB for each level and sample of 256
+patches and 50 steps, from which keys and values are computed again; they themselves would be a
+thousand times as much.
 """
 
 import json

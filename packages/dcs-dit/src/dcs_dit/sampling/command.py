@@ -1,0 +1,299 @@
+"""``dcs-dit sample``."""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from dcs_common.atomic_file import check_folder_of
+from dcs_common.entry_points import find_tokenizer
+from dcs_common.latents import Latents
+from dcs_common.machine import check_device, check_seed
+from dcs_common.protocols import ImageTokenizer
+from dcs_dit.model import DCSDiT
+from dcs_dit.sampling.checks import check_labels
+from dcs_dit.sampling.memory import KINDS
+from dcs_dit.sampling.noise import sample_seeds
+from dcs_dit.sampling.pictures import import_pillow
+from dcs_dit.sampling.progressive import sample_progressive
+from dcs_dit.sampling.sample import sample
+from dcs_dit.sampling.sample_files import SampleFiles
+from dcs_dit.sampling.settings import SamplingSettings
+from dcs_dit.sampling.state import GenerationState
+from dcs_dit.text import TextEncoder
+
+_DEFAULTS = SamplingSettings()
+
+
+def parse_extent(text: str) -> tuple[int, int]:
+    """Read ``WxH`` as (height, width)."""
+    match = re.fullmatch("([0-9]{1,6})[xX]([0-9]{1,6})", text)
+    if match and all(int(side) > 0 for side in match.groups()):
+        return int(match[2]), int(match[1])
+    raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 16x32, but is {text!r}")
+
+
+def parse_interval(text: str) -> tuple[float, float]:
+    """Read ``START:STOP``, of which either may be left out."""
+    start, colon, stop = text.partition(":")
+    try:
+        if colon:
+            return float(start or 0), float(stop or 1)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be START:STOP such as 0.1:1, but is {text!r}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    what = parser.add_argument_group("what to generate")
+    what.add_argument(
+        "--label", nargs="+", default=[], metavar="NAME", help="classes by name or number, or `all`"
+    )
+    what.add_argument("--text", nargs="+", default=[], metavar="TEXT", help="needs dcs-dit[text]")
+    what.add_argument("--text-encoder", metavar="ENCODER", help="folder or hub id, for --text")
+    what.add_argument(
+        "--count", type=int, default=1, metavar="N", help="of each label or text (default: 1)"
+    )
+    what.add_argument(
+        "--first", type=int, default=0, metavar="I", help="number of the first (default: 0)"
+    )
+    what.add_argument("--grid", type=parse_extent, metavar="WxH", help="patches across and down")
+    what.add_argument("--segments", type=int, metavar="T", help="of a clip")
+    what.add_argument("--levels", type=int, metavar="M", help="default: all")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--progressive", action="store_true", help="coarse to fine, each level written when it is"
+    )
+    how.add_argument("--cache", choices=KINDS, default="device", help="(default: %(default)s)")
+    how.add_argument(
+        "--steps", type=int, default=_DEFAULTS.steps, metavar="N", help="(default: 50)"
+    )
+    how.add_argument("--guidance-scale", type=float, metavar="S", help="default: the model's")
+    how.add_argument(
+        "--guidance-interval",
+        type=parse_interval,
+        default=_DEFAULTS.guidance_interval,
+        metavar="START:STOP",
+        help="times at which guidance is on (default: 0.1:1)",
+    )
+    how.add_argument("--guidance-channels", type=int, metavar="N", help="default: all")
+    how.add_argument(
+        "--time-shift", type=float, default=_DEFAULTS.time_shift, metavar="S", help="(default: 1)"
+    )
+    how.add_argument("--batch-size", type=int, default=8, metavar="N", help="(default: 8)")
+    how.add_argument(
+        "--state", type=Path, metavar="FILE", help="keep what it takes to go on with more levels"
+    )
+    how.add_argument(
+        "--continue", dest="resume", type=Path, metavar="FILE", help="go on from a state"
+    )
+    how.add_argument("--model", metavar="MODEL", help="bundled name, folder or hub id")
+    how.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="of the model"
+    )
+    how.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    how.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    out = parser.add_argument_group("what to write")
+    out.add_argument("--output", type=Path, default=Path("samples"), metavar="FOLDER")
+    out.add_argument("--size", type=parse_extent, metavar="WxH", help="default: the trained scale")
+    out.add_argument(
+        "--tokenizer", metavar="MODEL", help="that decodes (default: the one it was trained on)"
+    )
+    out.add_argument(
+        "--latents", action="store_true", help="write latents in place of pictures; needs no extra"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One sample to come: its condition, where it goes, its seed."""
+
+    condition: int | str | None
+    name: str
+    seed: int
+
+
+def run(args: argparse.Namespace) -> str:
+    """Generate pictures or clips as latents, and decode them."""
+    check_seed(args.seed)
+    device = check_device(args.device)
+    for name in ("count", "batch_size"):
+        if getattr(args, name) < 1:
+            option = name.replace("_", "-")
+            raise ValueError(f"`--{option}` must be at least 1, but is {getattr(args, name)}.")
+    if args.first < 0:
+        raise ValueError(f"`--first` must be 0 or more, but is {args.first}.")
+    for path in (args.output, args.state):
+        if path is not None:
+            check_folder_of(path)
+    dit = DCSDiT.from_pretrained(args.model).to(device)
+    if args.precision == "bfloat16":
+        dit.to(torch.bfloat16)
+    encoder = _text_encoder(args)
+    state = None if args.resume is None else _resumed(args)
+    items = _items(args, dit) if state is None else _items_of_state(state, dit)
+    batches = [
+        items[start : start + args.batch_size] for start in range(0, len(items), args.batch_size)
+    ]
+    if state is not None:
+        batches = [items]
+    if args.state is not None and (not args.progressive or len(batches) > 1):
+        raise ValueError(
+            f"`--state` is kept for one batch of a `--progressive` run, but there are "
+            f"{len(batches)} batches{'' if args.progressive else ' and it is not one'}. "
+            "Add `--progressive`, or raise `--batch-size`."
+        )
+    files = SampleFiles(args.output, None if args.latents else _tokenizer(args, dit), args.size)
+    start = time.monotonic()
+    for batch in batches:
+        with _bar() as bar:
+            for level, latents, reached in _generate(args, dit, batch, state, encoder, bar):
+                if reached is not None:
+                    seconds = time.monotonic() - start
+                    bar.write(f"dcs-dit: level {level} after {seconds:.1f} s", file=sys.stderr)
+                    if args.state is not None:
+                        reached.save(args.state)
+                files.write(level, latents, [item.name for item in batch])
+    return f"{files.finish()} in {time.monotonic() - start:.1f} s"
+
+
+def _text_encoder(args: argparse.Namespace) -> TextEncoder | None:
+    if not args.text:
+        return None
+    if args.text_encoder is None:
+        raise ValueError(
+            "`--text` needs `--text-encoder`, the encoder that the model was trained with, but "
+            "there is none. Give its folder or hub id."
+        )
+    from dcs_dit.transformers_text import TransformersTextEncoder
+
+    return TransformersTextEncoder(args.text_encoder, device=args.device)
+
+
+def _resumed(args: argparse.Namespace) -> GenerationState:
+    if args.label or args.text or args.grid or not args.progressive:
+        raise ValueError(
+            "`--continue` goes on with the request of its state, coarse to fine. Add "
+            "`--progressive`, and leave out `--label`, `--text` and `--grid`."
+        )
+    return GenerationState.load(args.resume)
+
+
+def _items(args: argparse.Namespace, dit: DCSDiT) -> list[_Item]:
+    names = dit.config.labels
+    conditions: list[tuple[int | str | None, str]]
+    if args.label and args.text:
+        raise ValueError("Give `--label` or `--text`, but not both: they would have to be paired.")
+    if args.text:
+        conditions = [(text, _file_name(text)) for text in args.text]
+    elif args.label:
+        wanted: list[int | str] = [int(x) if x.isdecimal() else x for x in args.label]
+        indices = (
+            tuple(range(len(names))) if args.label == ["all"] else check_labels(wanted, dit.config)
+        )
+        conditions = [(index, _file_name(names[index])) for index in indices or ()]
+    else:
+        conditions = [(None, "unconditional")]
+    return [
+        _Item(condition, f"{name}/{args.first + i:05d}", seed)
+        for condition, name in conditions
+        for i, seed in enumerate(
+            sample_seeds(sample_seeds(args.seed, 1, _number(condition))[0], args.count, args.first)
+        )
+    ]
+
+
+def _number(condition: int | str | None) -> int:
+    """Return a number that gives each class a series of its own; texts share one."""
+    return condition if isinstance(condition, int) else 0
+
+
+def _items_of_state(state: GenerationState, dit: DCSDiT) -> list[_Item]:
+    labels = state.request.labels or (None,) * state.request.num_samples
+    names = [
+        "sample" if label is None else _file_name(dit.config.labels[label]) for label in labels
+    ]
+    return [
+        _Item(label, f"{name}/{i:05d}", seed)
+        for i, (label, name, seed) in enumerate(
+            zip(labels, names, state.request.seeds, strict=True)
+        )
+    ]
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w .-]", "_", text)[:60].strip(" .") or "sample"
+
+
+def _generate(
+    args: argparse.Namespace,
+    dit: DCSDiT,
+    batch: list[_Item],
+    state: GenerationState | None,
+    encoder: TextEncoder | None,
+    bar: Any,
+) -> Iterator[tuple[int, Latents, GenerationState | None]]:
+    """Yield levels with their latents and, coarse to fine, what it takes to go on."""
+
+    def report(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    conditions = [item.condition for item in batch]
+    request: dict[str, Any] = {
+        "labels": conditions if args.label else None,
+        "texts": conditions if args.text else None,
+        "text_encoder": encoder,
+        "grid": None if args.grid is None else (args.segments or dit.config.grid[0], *args.grid),
+        "steps": args.steps,
+        "guidance_scale": args.guidance_scale,
+        "guidance_interval": args.guidance_interval,
+        "guidance_channels": args.guidance_channels,
+        "time_shift": args.time_shift,
+        "seeds": [item.seed for item in batch],
+    }
+    if not args.progressive:
+        latents = sample(dit, levels=args.levels, on_progress=report, **request)
+        yield latents.num_levels, latents, None
+        return
+    steps = sample_progressive(
+        dit,
+        state=state,
+        levels=args.levels,
+        cache=args.cache,
+        on_progress=report,
+        **(request if state is None else {}),
+    )
+    for step in steps:
+        yield step.level, step.latents, step.state
+
+
+def _tokenizer(args: argparse.Namespace, dit: DCSDiT) -> ImageTokenizer:
+    import_pillow()
+    model = args.tokenizer or dit.config.tokenizer_model
+    try:
+        tokenizer = find_tokenizer("dcs-tok", model)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Decoding needs `dcs-dit[decode]`; `--latents` needs no tokenizer."
+        ) from None
+    found = getattr(tokenizer, "fingerprint", None)
+    if dit.config.tokenizer is not None and found != dit.config.tokenizer:
+        raise ValueError(
+            "Samples must be decoded by the tokenizer that the generator was trained on, "
+            f"{dit.config.tokenizer} ({dit.config.tokenizer_model}), but {model!r} is {found}. "
+            "Name it with `--tokenizer`."
+        )
+    return tokenizer.to(args.device) if isinstance(tokenizer, torch.nn.Module) else tokenizer
+
+
+def _bar() -> Any:
+    return tqdm(desc="sampling", unit=" steps", leave=False, disable=not sys.stderr.isatty())
