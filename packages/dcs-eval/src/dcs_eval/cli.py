@@ -5,17 +5,17 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from dcs_eval import rate_distortion_command, reconstruction_command
+from dcs_eval import generation_command, rate_distortion_command, reconstruction_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="dcs-eval", description="Measure codecs and tokenizers on pictures."
+        prog="dcs-eval", description="Measure codecs, tokenizers and generators on pictures."
     )
     parser.add_argument("--version", action="version", version=f"dcs-eval {version('dcs-eval')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (rate_distortion_command, reconstruction_command):
+    for command in (rate_distortion_command, reconstruction_command, generation_command):
         command.add_parser(commands)
     args = parser.parse_args(arguments)
     try:

@@ -14,7 +14,7 @@ from dcs_eval.pictures import read_picture
 
 
 def add_common_arguments(command: argparse.ArgumentParser, output: str) -> None:
-    """Add the options that every command takes."""
+    """Add the options of commands that compare pictures with their originals."""
     command.add_argument(
         "--data",
         nargs="+",
@@ -26,13 +26,7 @@ def add_common_arguments(command: argparse.ArgumentParser, output: str) -> None:
     command.add_argument(
         "--pictures", type=positive, metavar="N", help="take N of them, evenly spread (all)"
     )
-    command.add_argument(
-        "--output",
-        type=Path,
-        default=Path(output),
-        metavar="FOLDER",
-        help="made if it is not there (default: %(default)s)",
-    )
+    add_output_argument(command, output)
     command.add_argument(
         "--metrics",
         nargs="+",
@@ -53,6 +47,22 @@ def add_common_arguments(command: argparse.ArgumentParser, output: str) -> None:
         metavar="FILE",
         help="LPIPS' heads for it (default: those in lpips' wheel); implies lpips",
     )
+    add_machine_arguments(command)
+
+
+def add_output_argument(command: argparse.ArgumentParser, output: str) -> None:
+    """Add ``--output``."""
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=Path(output),
+        metavar="FOLDER",
+        help="made if it is not there (default: %(default)s)",
+    )
+
+
+def add_machine_arguments(command: argparse.ArgumentParser) -> None:
+    """Add ``--device`` and ``--seed``."""
     command.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
 

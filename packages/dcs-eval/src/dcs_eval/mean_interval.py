@@ -1,4 +1,4 @@
-"""A mean over pictures and how far it can be trusted."""
+"""A mean over pictures or seeds and how far it can be trusted."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class MeanInterval:
     """A mean and half the width of its 95 % confidence interval.
 
     Attributes:
-        mean: over the pictures.
-        half_width: None for a single picture, and where a value is infinite.
+        mean: over the pictures or seeds.
+        half_width: None for a single one, and where a value is infinite.
     """
 
     mean: float
@@ -29,8 +29,8 @@ def mean_interval(values: Iterable[float]) -> MeanInterval:
     """Return the mean of values and its two-sided 95 % t interval.
 
     The half width is ``t(0.975, n - 1) s / sqrt(n)``, s the sample standard deviation. It tells
-    what other pictures of the same kind would give, and so it is wide where pictures differ. Two
-    codecs measured on the same pictures differ more surely than their intervals suggest.
+    what other pictures or seeds of the same kind would give, and so it is wide where they differ.
+    Two codecs measured on the same pictures differ more surely than their intervals suggest.
     """
     values = list(values)
     mean, count = fmean(values), len(values)

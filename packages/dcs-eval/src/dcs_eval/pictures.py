@@ -1,9 +1,11 @@
 """The pictures to evaluate on: a folder or files, read as they are, or refused."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dcs_eval.eight_bit import to_pixels
@@ -63,19 +65,35 @@ def read_picture(path: Path) -> Tensor:
     """
     if not path.is_file():
         raise ValueError(f"A picture must exist, but {path} does not. Check the path.")
+    return decode_picture(path, str(path))
+
+
+def decode_picture(file: Path | IO[bytes], place: str) -> Tensor:
+    """Return the pixels (1, 3, H, W) in [0, 1] of an 8-bit picture, upright.
+
+    Args:
+        file: a path, or a file that can be sought.
+        place: where it is, for messages.
+
+    Raises:
+        ValueError: if it is damaged, or no plain 8-bit picture.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             image.load()
             mode, clear = image.mode, "transparency" in image.info
             upright = ImageOps.exif_transpose(image)
             if mode in _EIGHT_BIT and not clear:
                 return to_pixels(upright.convert("RGB"))
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's plugins
+        # Pillow names a file in memory by its address.
+        unknown = isinstance(error, UnidentifiedImageError) and isinstance(file, BytesIO)
+        reason = "it knows no such format" if unknown else error
         raise ValueError(
-            f"The input must be a whole picture that Pillow can read, but {path} is not "
-            f"({error}). Convert it, or check that it was copied completely."
+            f"The input must be a whole picture that Pillow can read, but {place} is not "
+            f"({reason}). Convert it, or check that it was copied completely."
         ) from None
     raise ValueError(
-        f"Pictures must have 8 bits and no transparency, but {path} is "
+        f"Pictures must have 8 bits and no transparency, but {place} is "
         f"{mode}{' with transparency' if clear else ''}. Convert it to RGB."
     )
