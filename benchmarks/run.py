@@ -11,6 +11,7 @@ import platform
 import sys
 
 import attention_speed
+import generation_speed
 import gpu_speed
 import large_pictures
 import throughput
@@ -23,6 +24,7 @@ BENCHMARKS = {
     "step": training_step.run,
     "training": training_speed.run,
     "throughput": throughput.run,
+    "generation": generation_speed.run,
     "large": large_pictures.run,
     "gpu": gpu_speed.run,
 }

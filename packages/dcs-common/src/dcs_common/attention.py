@@ -69,6 +69,11 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = Non
     return out.transpose(1, 2)
 
 
+def _heads_first(x: Tensor) -> Tensor:
+    """Lay each head's tokens out one after another in memory, once for all tiles that read them."""
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
 def level_causal_attention(query: Tensor, key: Tensor, value: Tensor, group: TokenGroup) -> Tensor:
     """LCA for the samples of one group: one call per tile, on the box of keys it sees.
 
@@ -78,6 +83,8 @@ def level_causal_attention(query: Tensor, key: Tensor, value: Tensor, group: Tok
         group: the tiles.
     """
     boxes = tuple(tile.box for tile in group.tiles)
+    if len(boxes) > 1:
+        key, value = _heads_first(key), _heads_first(value)
     queries = query.split([tile.stop - tile.start for tile in group.tiles], dim=1)
     keys, values = _take_boxes(key, boxes), _take_boxes(value, boxes)
     outputs = [_attend(*tile) for tile in zip(queries, keys, values, strict=True)]

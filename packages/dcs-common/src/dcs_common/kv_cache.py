@@ -33,22 +33,25 @@ class LayerCache:
         kept = self._kept.get(group.key)
         if kept is None:
             return key, value
+        # Heads first, as attention reads them.
+        key, value = key.transpose(1, 2), value.transpose(1, 2)
         if stop <= group.capacity:
             for buffer, new in zip(kept, (key, value), strict=True):
-                buffer[:, start:stop] = new
-            if self._is_here(key):
-                return kept[0][:, :stop], kept[1][:, :stop]
-        if not start:
-            return key, value
-        before = (buffer[:, :start].to(key.device, non_blocking=True) for buffer in kept)
-        key, value = (torch.cat(pair, dim=1) for pair in zip(before, (key, value), strict=True))
-        return key, value
+                buffer[:, :, start:stop] = new
+        if stop <= group.capacity and self._is_here(key):
+            key, value = (buffer[:, :, :stop] for buffer in kept)
+        elif start:
+            before = (buffer[:, :, :start].to(key.device, non_blocking=True) for buffer in kept)
+            pairs = zip(before, (key, value), strict=True)
+            key, value = (torch.cat(pair, dim=2) for pair in pairs)
+        return key.transpose(1, 2), value.transpose(1, 2)
 
     def _is_here(self, tensor: Tensor) -> bool:
         return self._storage is None or self._storage == tensor.device
 
     def _buffer(self, group: TokenGroup, like: Tensor) -> Tensor:
-        shape = (like.shape[0], group.capacity, *like.shape[2:])
+        samples, _, heads, head_dim = like.shape
+        shape = (samples, heads, group.capacity, head_dim)
         if self._is_here(like):
             return like.new_empty(shape)
         # Page-locked, a GPU reads and writes it several times faster.

@@ -105,15 +105,20 @@ def dcs_dit_s() -> DCSDiTConfig:
 
 
 def dcs_dit_nano() -> DCSDiTConfig:
-    """The small model that ships with weights: 128 px pictures of 8 x 8 patches."""
+    """The small model that ships with weights: 128 px pictures of 4 x 4 patches, 6 levels.
+
+    Few patches and more levels: the first level is 16 tokens, which so small a model learns, and
+    later ones add what the coarse patches lack.
+    """
     return DCSDiTConfig(
         width=256,
         heads=8,
         blocks=6,
-        grid=(1, 8, 8),
+        num_levels=6,
+        grid=(1, 4, 4),
+        patch_pixels=32,
         qk_norm=True,
         modulation_rank=64,
-        rope=RopeConfig(spatial_steps=16, segment_horizon=60, level_horizon=4),
     )
 
 

@@ -19,9 +19,10 @@ from dcs_dit.config import DCSDiTConfig
 from dcs_dit.data.latent_cache import LatentCache
 from dcs_dit.data.source import LatentBatch, LatentSource
 from dcs_dit.model import DCSDiT
+from dcs_dit.text import TextEncoder
 from dcs_dit.training.initialise import initialise
 from dcs_dit.training.recipe import Recipe
-from dcs_dit.training.recipes import RECIPES
+from dcs_dit.training.recipes import RECIPES, tiny
 from dcs_dit.training.task import GeneratorTask
 
 MODEL_FOLDER = "model"
@@ -50,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
     parser.add_argument("--init-from", metavar="MODEL", help="folder, name or hub id")
+    parser.add_argument("--tiny", action="store_true", help="the recipe's form for a laptop")
     parser.add_argument("--levels", type=int, metavar="M", help="train on the first M alone")
+    parser.add_argument(
+        "--text-encoder", metavar="ENCODER", help="folder or hub id: condition on captions"
+    )
     parser.add_argument("--validate", type=Path, metavar="CACHE", help="latents held out")
     parser.add_argument("--steps", type=int, metavar="N")
     parser.add_argument("--batch-size", type=int, metavar="N", help="over all processes")
@@ -68,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
     """Return the recipe with the command line's changes."""
     recipe = RECIPES[args.recipe]()
+    if args.tiny:
+        recipe = tiny(recipe)
     training = replace(recipe.training, seed=args.seed, compile=args.compile)
     for name in ("steps", "batch_size", "accumulate", "precision"):
         value = getattr(args, name)
@@ -86,20 +93,25 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     return replace(recipe, training=training, levels=levels)
 
 
-def fitted_config(config: DCSDiTConfig, cache: LatentCache) -> DCSDiTConfig:
-    """Return a model's config for the latents of a cache.
+def fitted_config(recipe: Recipe, cache: LatentCache) -> DCSDiTConfig:
+    """Return the model's config for the latents of a cache.
 
     Raises:
         ValueError: if the latents have too few levels, or other channels.
     """
+    config = recipe.model
     if cache.num_levels < config.num_levels or cache.channels != config.latent_channels:
         raise ValueError(
             f"The latents must have {config.num_levels} levels or more of "
             f"{config.latent_channels} channels, but the cache holds {cache.num_levels} of "
             f"{cache.channels}. Cache the latents of another tokenizer, or of more levels."
         )
+    dropouts = [recipe.label_dropout] * bool(cache.label_names)
+    dropouts += [recipe.text_dropout] * (config.text_width is not None)
     return replace(
         config,
+        trained_levels=recipe.levels,
+        has_unconditional=all(dropouts),
         labels=cache.label_names,
         grid=cache.grid,
         patch_pixels=round(min(cache.size) / min(cache.grid[1:])),
@@ -119,7 +131,10 @@ def run(args: argparse.Namespace) -> str:
     check_seed(args.seed)
     check_device(args.device, each_its_own=True)
     cache = LatentCache.open_all(args.data)
-    recipe = replace(recipe, model=fitted_config(recipe.model, cache))
+    encoder = _text_encoder(args, cache)
+    if encoder is not None:
+        recipe = replace(recipe, model=replace(recipe.model, text_width=encoder.width))
+    recipe = replace(recipe, model=fitted_config(recipe, cache))
     held_out = None if args.validate is None else _held_out(args.validate, cache)
     with joined_world(args.device) as world:
         recipe.training.samples_per_share(world.size)
@@ -137,7 +152,7 @@ def run(args: argparse.Namespace) -> str:
             said = initialise(dit, args.init_from)
             if world.is_main:
                 print(f"dcs-dit: {said}", file=sys.stderr)
-        task = GeneratorTask(dit.to(world.device), recipe, held_out=held_out)
+        task = GeneratorTask(dit.to(world.device), recipe, text_encoder=encoder, held_out=held_out)
         _make(folder)
         if world.is_main:
             _write_record(folder, identity, args)
@@ -155,6 +170,19 @@ def run(args: argparse.Namespace) -> str:
         if not result.finished:
             return f"stopped at step {result.step} of {recipe.training.steps}; run again to go on"
         return _finish(recipe, result, folder)
+
+
+def _text_encoder(args: argparse.Namespace, cache: LatentCache) -> TextEncoder | None:
+    if args.text_encoder is None:
+        return None
+    if cache.captions([0]) is None:
+        raise ValueError(
+            "`--text-encoder` needs latents with captions, but the cache has none. Make it with a "
+            "table that has a column `caption`."
+        )
+    from dcs_dit.transformers_text import TransformersTextEncoder
+
+    return TransformersTextEncoder(args.text_encoder, device=args.device)
 
 
 def _make(folder: Path) -> None:

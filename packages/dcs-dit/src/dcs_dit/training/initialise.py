@@ -6,7 +6,10 @@ from dcs_common.config import config_to_dict
 from dcs_dit.model import DCSDiT
 
 # What a model may differ in and still hold fitting weights: names and defaults, and the data.
-_MAY_DIFFER = {"guidance_scale", "grid", "patch_pixels", "tokenizer_model"}
+_MAY_DIFFER = {
+    *("guidance_scale", "grid", "patch_pixels", "tokenizer_model"),
+    *("trained_levels", "has_unconditional"),
+}
 
 
 def initialise(dit: DCSDiT, source: str | Path) -> str:

@@ -68,4 +68,22 @@ def nano() -> Recipe:
     )
 
 
+def tiny(recipe: Recipe) -> Recipe:
+    """Return a recipe's form for a laptop: the same losses and draws, minutes in place of days."""
+    return replace(
+        recipe,
+        name=f"{recipe.name}-tiny",
+        model=replace(recipe.model, width=64, heads=2, blocks=2),
+        training=replace(
+            recipe.training,
+            steps=200,
+            batch_size=16,
+            optimizer=replace(recipe.training.optimizer, learning_rate=1e-3, warmup_steps=10),
+            ema_decay=0.99,
+            checkpoint_every=100,
+            validate_every=0,
+        ),
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {"xl": xl, "b": b, "s": s, "nano": nano}
