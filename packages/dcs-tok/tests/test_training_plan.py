@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dcs_common.training import Share
+from dcs_common.training.meter import Meter
 from dcs_tok import DCSTokConfig
 from dcs_tok.data import ScaleConfig, TrainingBatch
 from dcs_tok.data.geometry import BatchGeometry, draw_geometry
 from dcs_tok.discriminator import PatchDiscriminatorConfig
 from dcs_tok.training import RECIPES, LevelSampling, LossWeights, Recipe, TokenizerTask
 from dcs_tok.training.cost import Cost, CostLine, StepCost
-from dcs_tok.training.meter import Meter
 from dcs_tok.training.plan import (
     largest_geometry,
     networks,

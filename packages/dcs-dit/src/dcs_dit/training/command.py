@@ -21,6 +21,7 @@ from dcs_dit.data.source import LatentBatch, LatentSource
 from dcs_dit.model import DCSDiT
 from dcs_dit.text import TextEncoder
 from dcs_dit.training.initialise import initialise
+from dcs_dit.training.plan import plan
 from dcs_dit.training.recipe import Recipe
 from dcs_dit.training.recipes import RECIPES, tiny
 from dcs_dit.training.task import GeneratorTask
@@ -56,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-encoder", metavar="ENCODER", help="folder or hub id: condition on captions"
     )
+    parser.add_argument("--plan", action="store_true", help="print what it costs and stop")
+    parser.add_argument(
+        "--memory", type=float, default=80e9, metavar="BYTES", help="of a device, for --plan"
+    )
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="for --plan")
     parser.add_argument("--validate", type=Path, metavar="CACHE", help="latents held out")
     parser.add_argument("--steps", type=int, metavar="N")
     parser.add_argument("--batch-size", type=int, metavar="N", help="over all processes")
@@ -123,6 +129,14 @@ def fitted_config(recipe: Recipe, cache: LatentCache) -> DCSDiTConfig:
 def run(args: argparse.Namespace) -> str:
     """Train a generator on cached latents."""
     recipe = chosen_recipe(args)
+    if args.plan:
+        return plan(
+            recipe,
+            device=args.device,
+            world_size=args.devices,
+            memory=args.memory,
+            checkpoint_activations=args.checkpoint_activations,
+        )
     if not args.data:
         raise ValueError(
             "`--data` must name a cache of latents, but is empty. Make one with `dcs-dit cache`."

@@ -1,59 +1,8 @@
 """FLOPs and activations of a training step as functions of the micro-batch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of the forward and backward pass of a part of the step.
-
-    Attributes:
-        flops: of both, with what is computed again where activations are not kept.
-        kept: bytes alive between the two.
-        transient: the most bytes beside those.
-    """
-
-    flops: float
-    kept: float
-    transient: float
-
-    def __sub__(self, other: Self) -> "Cost":
-        """Return what two parts differ by."""
-        return Cost(
-            self.flops - other.flops, self.kept - other.kept, self.transient - other.transient
-        )
-
-    def __add__(self, other: Self) -> "Cost":
-        """Join two quantities of one part."""
-        return Cost(
-            self.flops + other.flops, self.kept + other.kept, self.transient + other.transient
-        )
-
-    def __mul__(self, factor: float) -> "Cost":
-        """Scale all three."""
-        return Cost(self.flops * factor, self.kept * factor, self.transient * factor)
-
-
-@dataclass(frozen=True, slots=True)
-class CostLine:
-    """A cost that grows along a line through ``first`` at ``start``."""
-
-    start: float
-    first: Cost
-    slope: Cost
-
-    @classmethod
-    def through(cls, points: Sequence[tuple[float, Cost]]) -> Self:
-        """Draw the line through two points; no transient shrinks with size."""
-        ((x, first), (y, second)) = points
-        slope = (second - first) * (1 / (y - x))
-        return cls(x, first, replace(slope, transient=max(0.0, slope.transient)))
-
-    def at(self, x: float) -> Cost:
-        """Return the cost at a size."""
-        return self.first + self.slope * (x - self.start)
+from dcs_common.training.cost import Cost, CostLine
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ Tokens, FLOPs and memory follow from the recipe (:mod:`dcs_tok.training.step_cos
 the machine's own rate for matrix products.
 """
 
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from dcs_common.training.matmul_rate import time_needed
 from dcs_tok.config import DCSTokConfig
 from dcs_tok.data.geometry import BatchGeometry, draw_geometry, geometry_of_step
 from dcs_tok.losses.lpips_network import import_lpips
@@ -22,8 +22,6 @@ from dcs_tok.training.recipe import Recipe
 from dcs_tok.training.step_cost import grid_shape, step_cost
 from dcs_tok.training.task import Critic
 
-EFFICIENCY = 0.4
-"""Share of the rate of matrix products that a training step is taken to reach."""
 _STEPS_LOOKED_AT = 64
 _GIB = 2**30
 
@@ -76,7 +74,7 @@ def plan(
         f"weights, gradients, optimisers and averages: {fixed / _GIB:.2f} GiB on each device",
         _fit(recipe, costs["largest"], memory, fixed, world_size, checkpoint_activations),
         f"FLOPs: {step_flops:.3g} a step, {step_flops * training.steps:.3g} in all",
-        _time(recipe, step_flops, device, world_size),
+        time_needed(step_flops, training, device, world_size),
     ]
     if recipe.losses.perceptual and perceptual is None:
         lines.append(
@@ -206,35 +204,6 @@ def _perceptual_network(recipe: Recipe) -> Callable[[], nn.Module] | None:
             return build()
 
     return quietly
-
-
-# ---------------------------------------------------------------- time
-
-
-def matmul_rate(precision: str, device: str = "cpu") -> float:
-    """Return the machine's rate for a square product, in FLOP per second."""
-    on_cpu = torch.device(device).type == "cpu"
-    size, dtype = 2048 if on_cpu else 8192, getattr(torch, precision)
-    left = torch.rand(size, size, device=device).to(dtype)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        left @ left
-        if not on_cpu:
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return float(2 * size**3 / min(seconds))
-
-
-def _time(recipe: Recipe, step_flops: float, device: str, world_size: int) -> str:
-    if torch.device(device).type != "cpu" and not torch.cuda.is_available():
-        return f"time: not known, as there is no {device} here to measure"
-    rate = matmul_rate(recipe.training.precision, device)
-    seconds = step_flops / (rate * EFFICIENCY) / world_size
-    return (
-        f"time, at {EFFICIENCY:.0%} of this machine's {rate / 1e9:.0f} GFLOP/s for matrix products "
-        f"on {device}: {seconds:.3g} s a step, {seconds * recipe.training.steps / 3600:.3g} h"
-    )
 
 
 # ---------------------------------------------------------------- table

@@ -19,12 +19,13 @@ from math import ceil, floor
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dcs_common import level_probabilities, sample_level_map, source_grid
 from dcs_common.latents import Latents
 from dcs_common.token_layout import TokenLayout
 from dcs_common.training import Share
+from dcs_common.training.cost import Cost, CostLine, fake_mode, measured_pass, with_gradients
+from dcs_common.training.meter import Meter
 from dcs_tok.compression.context_network import ContextNetwork
 from dcs_tok.config import DCSTokConfig, TrunkConfig
 from dcs_tok.data import TrainingBatch
@@ -32,8 +33,7 @@ from dcs_tok.data.geometry import BatchGeometry
 from dcs_tok.losses.perceptual import PerceptualLoss
 from dcs_tok.patch_work import DEFAULT_MAX_MEMORY, plan_work
 from dcs_tok.tokenizer import DCSTok
-from dcs_tok.training.cost import Cost, CostLine, StepCost
-from dcs_tok.training.meter import Meter
+from dcs_tok.training.cost import StepCost
 from dcs_tok.training.recipe import Recipe
 from dcs_tok.training.task import Critic, TokenizerTask
 from dcs_tok.trunk import Trunk
@@ -192,7 +192,7 @@ class _Measurement:
     def _outside(self, small: int) -> tuple[int, Cost]:
         """Measure the tokenizer without trunk blocks on a grid of ``small`` rows."""
         geometry = self._shrunk(small)
-        with _fake_mode():
+        with fake_mode():
             tok = DCSTok(_without_blocks(self.recipe.model))
         if self.recipe.freezes_encoder:
             for name, parameter in tok.named_parameters():
@@ -215,7 +215,8 @@ class _Measurement:
             )
             return rebuilt
 
-        return levels.numel(), self._measure(forward, tok, [pixels])
+        precision = self.recipe.training.precision
+        return levels.numel(), measured_pass(forward, tok, [pixels], precision)
 
     def _shrunk(self, small: int) -> BatchGeometry:
         """Return the geometry on a small grid with about as many pixels a patch."""
@@ -240,7 +241,7 @@ class _Measurement:
         layout = TokenLayout.of(self._level_map(shape), n)
         costs = []
         for depth in (1, 2):
-            with _fake_mode():
+            with fake_mode():
                 trunk = Trunk(
                     replace(config, blocks=depth), self.recipe.model.trunk_rope, 16, 16, n
                 ).requires_grad_(learns)
@@ -250,37 +251,23 @@ class _Measurement:
             def forward(trunk: Trunk = trunk, tokens: Tensor = tokens) -> Tensor:
                 return trunk(tokens, layout)
 
-            costs.append(self._measure(forward, trunk, [tokens]))
+            costs.append(measured_pass(forward, trunk, [tokens], self.recipe.training.precision))
         one, two = costs
         return replace(two - one, transient=two.transient)
-
-    def _measure(
-        self, forward: Callable[[], Tensor], network: nn.Module, inputs: list[Tensor]
-    ) -> Cost:
-        """Measure a forward and backward pass, gradients excepted."""
-        meter = Meter([*_with_gradients(network), *inputs])
-        with meter:
-            with self._autocast():
-                out = forward()
-            kept = meter.held
-            if out.requires_grad:
-                gradient = torch.zeros_like(out)
-                out.backward(gradient)
-        return Cost(meter.flops, kept, meter.peak - kept)
 
     def _losses(self, samples: int) -> Cost:
         """Measure what comes after the tokenizer, by the task itself."""
         geometry = self.geometry
         frames = () if geometry.fps is None else (geometry.target_frames,)
         shape = (samples, 3, *frames, *geometry.target_size)
-        with _fake_mode():
+        with fake_mode():
             task = self._task()
             target = torch.zeros(shape)
             rebuilt = torch.zeros(shape, requires_grad=True)
             tokens = torch.zeros(samples, *self._latents_looked_at(), requires_grad=True)
         known = [target, rebuilt, tokens]
         for network in task.networks.values():
-            known += _with_gradients(network)
+            known += with_gradients(network)
         if isinstance(task.perceptual, UnweightedPerceptualLoss):
             known += task.perceptual.weights()
         stand_in = _StandIn(task.tok, rebuilt, tokens, geometry)
@@ -371,19 +358,3 @@ def _without_blocks(model: DCSTokConfig) -> DCSTokConfig:
     return replace(
         model, encoder=replace(model.encoder, blocks=0), decoder=replace(model.decoder, blocks=0)
     )
-
-
-def _fake_mode() -> FakeTensorMode:
-    """Return a mode to make networks in; they then work outside it, with real tensors beside."""
-    return FakeTensorMode(allow_non_fake_inputs=True)
-
-
-def _with_gradients(network: nn.Module) -> list[Tensor]:
-    """Return parameters, buffers and gradients, which are made in advance."""
-    known: list[Tensor] = list(network.buffers())
-    for parameter in network.parameters():
-        known.append(parameter)
-        if parameter.requires_grad:
-            parameter.grad = torch.zeros_like(parameter)
-            known.append(parameter.grad)
-    return known
