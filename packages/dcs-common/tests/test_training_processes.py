@@ -1,4 +1,7 @@
-"""Two processes do what one does, with unused weights and micro-batches, and fail together."""
+"""Two processes do what one does, with unused weights and micro-batches, and fail together.
+
+So they do with all of a network in each of them (DDP) and with a part in each (FSDP2).
+"""
 
 import json
 import os
@@ -6,14 +9,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from . import toy_training
-from .toy_training import TASKS, lines, saved, settings, train_toy
+from .toy_training import TASKS, lines, saved, settings, train_toy, write_result
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +32,13 @@ RUNS: dict[str, dict[str, Any]] = {
     "used last": {"task": "regression", "accumulate": 2, "rare": [6, 8]},
     "used first": {"task": "regression", "accumulate": 2, "rare": [0, 2]},
     "never used": {"task": "regression", "rare": [0, 0]},
+    "blocks": {"task": "towers", "images_every": 4},
+    "blocks in micro-batches": {"task": "towers", "accumulate": 2, "rare": [6, 8]},
+    "matrices": {"task": "towers", "matrix_rate": 0.03},
+    "without average": {"task": "towers", "ema_decay": None},
 }
+KINDS = ("ddp", "fsdp")
+Folders = Callable[..., Path]
 
 
 def launch(runs: list[dict[str, Any]], processes: int = 2) -> list[subprocess.CompletedProcess]:
@@ -56,7 +68,7 @@ def launch(runs: list[dict[str, Any]], processes: int = 2) -> list[subprocess.Co
     done = []
     try:
         for process in started:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=150)
             done.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
     finally:
         for process in started:
@@ -65,52 +77,69 @@ def launch(runs: list[dict[str, Any]], processes: int = 2) -> list[subprocess.Co
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give the folder of a run in two processes, in float64."""
+def together(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Give the folder of a run in two processes, in float64, by its name and kind."""
     root = tmp_path_factory.mktemp("together")
-    runs = [{"folder": str(root / name), "dtype": "float64", **run} for name, run in RUNS.items()]
+    runs = [
+        {"folder": str(root / kind / name), "dtype": "float64", "parallel": kind, **run}
+        for kind in KINDS
+        for name, run in RUNS.items()
+    ]
     for done in launch(runs):
         assert done.returncode == 0, done.stderr
-    return lambda name: root / name
+    return lambda name, kind="ddp": root / kind / name
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", RUNS)
-def test_two_processes_are_one(name: str, together: Callable[[str], Path], tmp_path: Path) -> None:
+def test_two_processes_are_one(name: str, kind: str, together: Folders, tmp_path: Path) -> None:
     run = dict(RUNS[name])
     task = TASKS[run.pop("task")](torch.float64, rare=tuple(run.pop("rare", (0, 2))))
     run.pop("accumulate", None)
     train_toy(task, settings(**run), tmp_path)
-    alone, both = saved(tmp_path), saved(together(name))
+    alone, both = saved(tmp_path), saved(together(name, kind))
     assert both.keys() - alone.keys() == {"random/cpu/1"}
     assert alone.keys() <= both.keys()
     for key in alone.keys() - {"random/cpu"}:
         torch.testing.assert_close(both[key], alone[key], rtol=0, atol=1e-9, msg=key)
-    for one, other in zip(lines(tmp_path), lines(together(name)), strict=True):
+    for one, other in zip(lines(tmp_path), lines(together(name, kind)), strict=True):
         assert other == pytest.approx(one, rel=0, abs=1e-9)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_go_on_to_the_same_numbers(
-    together: Callable[[str], Path], tmp_path: Path
+    kind: str, together: Folders, tmp_path: Path
 ) -> None:
     """Both stop for a request to one of them, and each gets its own random state back."""
-    run = {"folder": str(tmp_path), "dtype": "float64", **RUNS["game in micro-batches"]}
+    name = "game in micro-batches"
+    run = {"folder": str(tmp_path), "dtype": "float64", "parallel": kind, **RUNS[name]}
     for done in launch([{**run, "stop_at": 5, "stop_rank": 1}, run]):
         assert done.returncode == 0, done.stderr
-    whole, parts = saved(together("game in micro-batches")), saved(tmp_path)
+    whole, parts = saved(together(name, kind)), saved(tmp_path)
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert not torch.equal(whole["random/cpu"], whole["random/cpu/1"])
-    assert lines(tmp_path) == lines(together("game in micro-batches"))
+    assert lines(tmp_path) == lines(together(name, kind))
 
 
-def test_a_bad_number_in_one_process_stops_both(tmp_path: Path) -> None:
-    both = launch([{"folder": str(tmp_path), "nan_at": 6, "nan_rank": 1}])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_number_in_one_process_stops_both(kind: str, tmp_path: Path) -> None:
+    run = {"folder": str(tmp_path), "parallel": kind}
+    both = launch([{**run, "nan_at": 6, "nan_rank": 1}])
     for done in both:
         assert done.returncode == 1
         assert "TrainingDiverged: " in done.stderr
         assert f"at step 7 the loss of 'model' is nan. The last good checkpoint is {tmp_path}" in (
             done.stderr
         )
+
+
+def test_a_spoiled_weight_in_one_process_stops_both(tmp_path: Path) -> None:
+    run = {"folder": str(tmp_path), "parallel": "fsdp", "rare": [0, 0], "spoil_at": 2}
+    for done in launch([run]):
+        assert done.returncode == 1
+        assert "at step 4 the weights or optimiser of 'model' are not finite" in done.stderr
+    assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
 def test_a_full_disk_stops_both(tmp_path: Path) -> None:
@@ -123,9 +152,7 @@ def test_a_full_disk_stops_both(tmp_path: Path) -> None:
     )
 
 
-def test_one_process_goes_on_where_two_stopped(
-    together: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_one_process_goes_on_where_two_stopped(together: Folders, tmp_path: Path) -> None:
     run = {"folder": str(tmp_path), "dtype": "float64", "task": "game"}
     for done in launch([{**run, "stop_at": 5}]):
         assert done.returncode == 0, done.stderr
@@ -133,3 +160,69 @@ def test_one_process_goes_on_where_two_stopped(
     whole, parts = saved(together("game")), saved(tmp_path)
     for key in (key for key in parts if not key.startswith("random/")):
         torch.testing.assert_close(parts[key], whole[key], rtol=0, atol=1e-9, msg=key)
+
+
+# ---------------------------------------------------------------------- divided among processes
+
+
+def test_a_run_goes_on_divided_in_another_way(together: Folders, tmp_path: Path) -> None:
+    """From each kind to the other, and from one process and back."""
+    settings_of_run = dict(RUNS["matrices"])
+    task = TASKS[settings_of_run.pop("task")]
+    run = {"dtype": "float64", **RUNS["matrices"]}
+
+    def halves(stop: dict[str, int], **kinds: str) -> None:
+        runs = [
+            {"folder": str(tmp_path / name), "parallel": kind, **run, **stop}
+            for name, kind in kinds.items()
+        ]
+        for done in launch(runs):
+            assert done.returncode == 0, done.stderr
+
+    def alone(name: str, steps: float) -> None:
+        asked = count(1)
+        train_toy(
+            task(torch.float64),
+            settings(**settings_of_run),
+            tmp_path / name,
+            stop=lambda: next(asked) == steps,
+        )
+
+    alone("joined", 6)
+    halves({"stop_at": 5}, opened="fsdp", closed="ddp", left="fsdp")
+    halves({}, opened="ddp", closed="fsdp", joined="fsdp")
+    alone("left", inf)
+    whole = saved(together("matrices"))
+    for name in ("opened", "closed", "joined", "left"):
+        parts = saved(tmp_path / name)
+        for key in (key for key in parts if not key.startswith("random/")):
+            torch.testing.assert_close(parts[key], whole[key], rtol=0, atol=1e-9, msg=key)
+        for one, other in zip(lines(together("matrices")), lines(tmp_path / name), strict=True):
+            assert other == pytest.approx(one, rel=0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["plain", "blocks", "without average"])
+def test_every_process_gets_the_whole_model(name: str, together: Folders, tmp_path: Path) -> None:
+    run = dict(RUNS[name])
+    task = TASKS[run.pop("task")](torch.float64)
+    write_result(train_toy(task, settings(**run), tmp_path).model, tmp_path / "result.safetensors")
+    expected = load_file(tmp_path / "result.safetensors")
+    for rank in (0, 1):
+        found = load_file(together(name, "fsdp") / f"result.{rank}.safetensors")
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=1e-9, msg=key)
+
+
+def test_each_process_holds_its_part_alone(together: Folders) -> None:
+    """A part is rounded up to rows of a weight, and there are as many units as named, and one."""
+    size = sum(p.numel() for p in TASKS["towers"]().networks["model"].parameters())
+    held = [
+        json.loads((together("blocks", "fsdp") / f"held.{rank}.json").read_text())
+        for rank in (0, 1)
+    ]
+    assert sum(one["weights"] for one in held) == size
+    assert all(0.45 * size < one["weights"] < 0.55 * size for one in held)
+    assert all(one["parts"] == 4 for one in held)
+    plain = json.loads((together("blocks", "ddp") / "held.0.json").read_text())
+    assert plain == {"weights": size, "parts": 0}

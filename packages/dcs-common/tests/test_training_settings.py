@@ -47,6 +47,7 @@ def test_public_names_exist() -> None:
             {"explosion_factor": float("nan")},
             "`explosion_factor` must be positive or None, but is nan.",
         ),
+        ({"parallel": "tensor"}, "`parallel` must be 'ddp' or 'fsdp', but is 'tensor'."),
         (
             {"precision": "float16"},
             "`precision` must be 'float32' or 'bfloat16', but is 'float16'.",

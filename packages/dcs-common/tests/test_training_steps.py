@@ -17,7 +17,17 @@ from dcs_common.training.averaging import averaged_model
 from dcs_common.training.loop import _Run
 from dcs_common.training.optimizers import NetworkOptimizer, rate_factor
 
-from .toy_training import Game, Regression, ToyBatch, ToySource, lines, saved, settings, train_toy
+from .toy_training import (
+    Game,
+    Regression,
+    ToyBatch,
+    ToySource,
+    assert_same_run,
+    lines,
+    saved,
+    settings,
+    train_toy,
+)
 
 EXACT = {"rtol": 0, "atol": 0}
 CLOSE = {"rtol": 0, "atol": 1e-9}
@@ -294,6 +304,14 @@ def test_the_result_is_the_averaged_model(tmp_path: Path) -> None:
     task = Regression()
     result = train_toy(task, settings(ema_decay=None), tmp_path / "without")
     assert result.model is task.networks["model"]
+
+
+def test_one_process_has_nothing_to_divide(tmp_path: Path) -> None:
+    task = Game()
+    result = train_toy(task, settings(parallel="fsdp", ema_decay=None), tmp_path / "fsdp")
+    assert result.model is task.networks["model"]
+    train_toy(Game(), settings(ema_decay=None), tmp_path / "ddp")
+    assert_same_run(tmp_path / "fsdp", tmp_path / "ddp")
 
 
 class Fingerprinted(nn.Linear):

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from dcs_common.training import (
     OptimizerConfig,
@@ -28,6 +29,7 @@ from dcs_common.training import (
     seeded_generator,
     train,
 )
+from dcs_common.training.divided import own_part
 
 ALONE = World(0, 1, torch.device("cpu"))
 TIMES = ("seconds", "samples_per_second")
@@ -163,13 +165,63 @@ class Game(Regression):
         yield "critic", (1 - real).relu().mean() + (1 + fake).relu().mean(), {"real": real.mean()}
 
 
-TASKS = {"regression": Regression, "game": Game}
+class Block(nn.Module):
+    """A residual layer of two matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 12), nn.Linear(12, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(self.up(x).tanh())
 
 
-def settings(**changes: Any) -> TrainingConfig:
+class Tower(Regressor):
+    """The regressor on what blocks make of its input, with one linear layer used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.blocks = nn.Linear(5, 6), nn.ModuleList(Block() for _ in range(3))
+        self.leave = nn.Linear(6, 5)
+        self.leave_again = self.leave
+        self.register_buffer("scale", torch.tensor(0.5), persistent=False)
+
+    def forward(self, x: Tensor, serves: Tensor) -> Tensor:
+        hidden = self.enter(x)
+        for block in self.blocks:
+            hidden = block(hidden)
+        left = self.leave(hidden) + self.leave_again(hidden.tanh())
+        return super().forward(self.scale * left, serves)[None].squeeze(0)  # a view
+
+
+class Towers(Regression):
+    """The regression by blocks that are named for FSDP2."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32, **rest: Any) -> None:
+        super().__init__(dtype, **rest)
+        with torch.random.fork_rng():
+            torch.manual_seed(4)
+            self.networks = {"model": Tower().to(dtype)}
+
+    def hidden_matrices(self, network: str) -> Collection[str]:
+        return tuple(f"blocks.{i}.{name}.weight" for i in range(3) for name in ("up", "down"))
+
+    def blocks(self, network: str) -> Iterable[nn.Module]:
+        return self.networks[network].blocks
+
+
+TASKS = {"regression": Regression, "game": Game, "towers": Towers}
+
+
+def settings(*, matrix_rate: float | None = None, **changes: Any) -> TrainingConfig:
     """Return settings under which every part of a run has something to do."""
     optimizer = OptimizerConfig(
-        learning_rate=0.02, weight_decay=0.1, warmup_steps=3, schedule="cosine", final_fraction=0.1
+        learning_rate=0.02,
+        weight_decay=0.1,
+        matrix_learning_rate=matrix_rate,
+        warmup_steps=3,
+        schedule="cosine",
+        final_fraction=0.1,
     )
     config = TrainingConfig(
         steps=11,
@@ -234,9 +286,12 @@ def run(
     nan_rank: int = 0,
     stop_at: int | None = None,
     stop_rank: int = 0,
+    spoil_at: int | None = None,
     **changes: Any,
 ) -> None:
     """Train one toy in this process; steps count from 0.
+
+    What comes of it is written into the folder too: the model, and what this process holds.
 
     Args:
         world: the processes.
@@ -245,6 +300,7 @@ def run(
         full_at: the disk is full from this step on.
         nan_at, nan_rank: spoil a batch of this step in one process.
         stop_at, stop_rank: one process asks to stop after this step.
+        spoil_at: a weight that is not used is infinite in process 1 from this step on.
         changes: of the settings.
     """
     toy = TASKS[task](getattr(torch, dtype), rare=(rare[0], rare[1]))
@@ -264,6 +320,8 @@ def run(
             kill()
         if share.step == kill_at:
             setattr(os, kill_in, kill)
+        if share.step == spoil_at and world.rank == 1:
+            own_part(toy.networks["model"].rare.detach()).fill_(torch.inf)
         if share.step == full_at:
             os.fsync = full
 
@@ -272,7 +330,7 @@ def run(
         return replace(batch, y=batch.y * torch.nan) if bad else batch
 
     toy.before, source.spoil = before, spoil
-    train_toy(
+    result = train_toy(
         toy,
         settings(**changes),
         Path(folder),
@@ -280,6 +338,22 @@ def run(
         source=source,
         stop=lambda: now[0] == stop_at and world.rank == stop_rank,
     )
+    write_result(result.model, Path(folder) / f"result.{world.rank}.safetensors")
+    model = toy.networks["model"]
+    held = {
+        "weights": sum(own_part(p).numel() for p in model.parameters()),
+        "parts": sum(isinstance(module, FSDPModule) for module in model.modules()),
+    }
+    (Path(folder) / f"held.{world.rank}.json").write_text(json.dumps(held))
+
+
+def write_result(model: nn.Module, path: Path) -> None:
+    """Write the weights of a model and what it makes of some numbers."""
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        x = torch.linspace(-1, 1, 10).reshape(2, 5).to(model.first.weight)
+        weights["of numbers"] = model(x, torch.zeros(2, dtype=torch.bool))
+    save_file(weights, path)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from dcs_dit.data import cache_command
 from dcs_dit.sampling import command as sampling
@@ -35,16 +37,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show_note(message: Warning | str, *_: object) -> None:
-    print(f"dcs-dit: note: {message}", file=sys.stderr)
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Show what this package warns of as one line; leave the warnings of others as they are."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def note(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if category is UserWarning:
+                print(f"dcs-dit: note: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where)
+
+        warnings.showwarning = note
+        yield
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 2 for what the caller got wrong."""
     args = build_parser().parse_args(arguments)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_note  # type: ignore[assignment]
+        with _notes():
             said = args.run(args)
         if said:
             print(said)

@@ -6,13 +6,14 @@ from dcs_common.training.distributed import World, joined_world
 from dcs_common.training.divergence import TrainingDiverged
 from dcs_common.training.loop import TrainingResult, train
 from dcs_common.training.seeds import sample_generators, seeded_generator
-from dcs_common.training.task import Batch, BatchSource, Share, TrainingTask
+from dcs_common.training.task import Batch, BatchSource, NamesBlocks, Share, TrainingTask
 
 __all__ = [
     "CHECKPOINT_FORMAT",
     "Batch",
     "BatchSource",
     "CheckpointError",
+    "NamesBlocks",
     "OptimizerConfig",
     "Share",
     "TrainingConfig",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Precision = Literal["float32", "bfloat16"]
+Parallel = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +74,10 @@ class TrainingConfig:
             lower, at ``(1 + step) / (10 + step)``. None keeps no average.
         precision: "bfloat16" runs networks under autocast; weights stay float32.
         compile: compile the networks with ``torch.compile``.
+        parallel: what several processes hold: "ddp" all weights, gradients and optimiser states
+            each, "fsdp" a part each (FSDP2), gathering weights block by block
+            (:class:`~dcs_common.training.task.NamesBlocks`). No matter for the numbers beyond
+            rounding, for checkpoints, or for one process.
         seed: decides everything that is drawn.
         checkpoint_every, log_every, validate_every, images_every: steps; 0 switches off, but a
             checkpoint is always written at the end.
@@ -90,6 +95,7 @@ class TrainingConfig:
     ema_decay: float | None = None
     precision: Precision = "bfloat16"
     compile: bool = False
+    parallel: Parallel = "ddp"
     seed: int = 0
     checkpoint_every: int = 1000
     log_every: int = 50
@@ -102,6 +108,8 @@ class TrainingConfig:
             raise ValueError(
                 f"`precision` must be 'float32' or 'bfloat16', but is {self.precision!r}."
             )
+        if self.parallel not in ("ddp", "fsdp"):
+            raise ValueError(f"`parallel` must be 'ddp' or 'fsdp', but is {self.parallel!r}.")
         for name in ("steps", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")

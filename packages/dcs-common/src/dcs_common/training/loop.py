@@ -31,6 +31,7 @@ from dcs_common.training.checkpoint import (
 from dcs_common.training.config import TrainingConfig
 from dcs_common.training.distributed import World
 from dcs_common.training.divergence import TrainingDiverged
+from dcs_common.training.divided import whole
 from dcs_common.training.run_log import RunLog
 from dcs_common.training.run_state import RunState
 from dcs_common.training.stop_signals import stop_signals
@@ -46,7 +47,8 @@ class TrainingResult:
         finished: whether that is all of them.
         samples: seen in all.
         seconds: this call took.
-        model: the first network with its averaged weights, or as it is without an average.
+        model: the first network with its averaged weights, or as it is without an average; a
+            plain copy in every process where networks are divided.
     """
 
     step: int
@@ -71,7 +73,8 @@ def train(
     """Train until the last step, a stop request, SIGTERM or SIGINT.
 
     Args:
-        task: the networks, on ``world.device``, and their losses.
+        task: the networks, on ``world.device``, and their losses. With ``parallel="fsdp"`` and
+            several processes its networks are divided among them and stay so.
         source: batches.
         config: the settings.
         folder: the run's; its checkpoint is gone on from.
@@ -114,7 +117,7 @@ def train(
         finished=run.state.step >= config.steps,
         samples=run.state.step * config.batch_size,
         seconds=time.monotonic() - start,
-        model=run.state.measured,
+        model=run.state.measured(),
     )
 
 
@@ -128,12 +131,13 @@ class _Run:
         self.share_size = config.samples_per_share(world.size)
         self.state = RunState(task, config, world)
         self.parallel: list[DistributedDataParallel] = []
-        self.call = {name: self._wrapped(module) for name, module in self.state.networks.items()}
+        self.call = {name: self._wrapped(name) for name in self.state.networks}
         self.batch: Any = None
 
-    def _wrapped(self, network: nn.Module) -> nn.Module:
-        wrapped = network
-        if self.world.size > 1 and any(p.requires_grad for p in network.parameters()):
+    def _wrapped(self, name: str) -> nn.Module:
+        network = wrapped = self.state.networks[name]
+        learns = any(p.requires_grad for p in network.parameters())
+        if self.world.size > 1 and learns and name not in self.state.sharded:
             ids = None if self.world.device.type == "cpu" else [self.world.device]
             # A batch of pictures leaves what only clips use without gradients.
             wrapped = DistributedDataParallel(
@@ -187,9 +191,11 @@ class _Run:
         for i, (share, batch) in enumerate(batches):
             self.batch = batch.to(self.world.device)
             self._backward(share, sums, is_last=i == config.accumulate - 1)
+        for sharded in state.sharded.values():
+            sharded.finish_backward(self.world)
         limit = config.clip_norm or float("inf")
         for name, optimizer in state.optimizers.items():
-            sums[f"gradient/{name}"] = nn.utils.clip_grad_norm_(optimizer.parameters, limit)
+            sums[f"gradient/{name}"] = whole(nn.utils.clip_grad_norm_(optimizer.parameters, limit))
         values = self.world.means(sums)
         self._check(values)
         for name, optimizer in state.optimizers.items():
@@ -216,7 +222,9 @@ class _Run:
                 if found is None:
                     return
                 name, loss, scalars = found
-                (loss / config.accumulate).backward()
+                sharded = self.state.sharded.get(name)
+                with sharded.reducing() if sharded and is_last else nullcontext():
+                    (loss / config.accumulate).backward()
                 for key, value in {f"loss/{name}": loss.detach(), **scalars}.items():
                     if isinstance(value, Tensor):
                         value = value.detach().double()
@@ -263,15 +271,16 @@ class _Run:
             self.world.wait()
             if found:
                 log.scalars(step, {f"validation/{k}": float(v) for k, v in found.items()})
-        if _is_due(config.images_every, step) and self.world.is_main and log.shows_images:
+        if _is_due(config.images_every, step) and self.world.any(log.shows_images):
             with self._measuring() as model:
-                log.images(step, self.task.images(self.batch, model))
+                if log.shows_images:
+                    log.images(step, self.task.images(self.batch, model))
 
     @contextmanager
     def _measuring(self) -> Iterator[nn.Module]:
         """Give the measured model in eval mode; what is drawn in here is as if not drawn."""
         device = self.world.device
-        model = self.state.measured.eval()
+        model = self.state.measured().eval()
         with (
             torch.no_grad(),
             torch.random.fork_rng([device] if device.type == "cuda" else []),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dcs_common.training.checkpoint import CheckpointError
 from dcs_common.training.config import OptimizerConfig
+from dcs_common.training.divided import divided_like, is_divided, whole
 
 
 def rate_factor(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -53,7 +54,7 @@ class NetworkOptimizer:
         for optimizer, _ in self._parts:
             for group in optimizer.param_groups:
                 group["lr"] = group["full_rate"] * factor
-            optimizer.step()
+            _take_step(optimizer)
         return factor
 
     def zero_grad(self) -> None:
@@ -100,8 +101,43 @@ class NetworkOptimizer:
                 )
         for optimizer, names in self._parts:
             whole: dict[str, Any] = optimizer.state_dict()
-            whole["state"] = {i: by_name[name] for i, name in enumerate(names) if name in by_name}
+            parameters = _parameters(optimizer)
+            whole["state"] = {
+                i: {k: divided_like(v, parameters[i]) for k, v in by_name[name].items()}
+                for i, name in enumerate(names)
+                if name in by_name
+            }
             optimizer.load_state_dict(whole)
+
+
+def _take_step(optimizer: torch.optim.Optimizer) -> None:
+    """Take a step; Muon sees matrices whole where they are divided among processes (FSDP2).
+
+    It would multiply the parts by itself, with sums over processes in bfloat16.
+    """
+    divided = any(is_divided(parameter) for parameter in _parameters(optimizer))
+    if not (isinstance(optimizer, torch.optim.Muon) and divided):
+        optimizer.step()
+        return
+    for group in optimizer.param_groups:  # one at a time: whole matrices take memory
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                _take_muon_step(optimizer, group, parameter)
+
+
+@torch.no_grad()
+def _take_muon_step(
+    optimizer: torch.optim.Muon, group: dict[str, Any], parameter: nn.Parameter
+) -> None:
+    assert parameter.grad is not None
+    matrix = nn.Parameter(whole(parameter.detach()).clone())
+    matrix.grad = whole(parameter.grad)
+    muon = torch.optim.Muon([{**group, "params": [matrix]}])
+    muon.state[matrix] = {k: whole(v) for k, v in optimizer.state[parameter].items()}
+    muon.step()
+    parameter.copy_(divided_like(matrix.detach(), parameter))
+    for entry, value in muon.state[matrix].items():
+        optimizer.state[parameter][entry] = divided_like(value, parameter)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """What changes from step to step, and its way into a checkpoint and back."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,20 @@ from dcs_common.training.checkpoint import Checkpoint, CheckpointError
 from dcs_common.training.config import TrainingConfig
 from dcs_common.training.distributed import World
 from dcs_common.training.divergence import LossHistory
+from dcs_common.training.divided import divided_like, own_part, whole
 from dcs_common.training.optimizers import NetworkOptimizer
 from dcs_common.training.task import TrainingTask
 
+if TYPE_CHECKING:
+    from dcs_common.training.sharding import PlainCopies, ShardedNetwork
+
 
 class RunState:
-    """Networks, their optimisers, the averaged weights, recent losses: a run between two steps."""
+    """Networks, their optimisers, the averaged weights, recent losses: a run between two steps.
+
+    Attributes:
+        sharded: the networks that are divided among processes, which are all or none.
+    """
 
     def __init__(self, task: TrainingTask, config: TrainingConfig, world: World) -> None:
         self.world = world
@@ -25,6 +34,16 @@ class RunState:
         self.main = next(iter(self.networks))
         for network in self.networks.values():
             network.train()  # before it is copied: what a network knew of its old weights is void
+        self.average: AveragedModel | None = None
+        if config.ema_decay is not None:
+            self.average = averaged_model(self.networks[self.main], config.ema_decay)
+        self.sharded: Mapping[str, ShardedNetwork] = {}
+        self._copies: PlainCopies | None = None
+        if config.parallel == "fsdp" and world.size > 1:
+            from dcs_common.training.sharding import shard  # takes seconds
+
+            # Before optimisers see the weights.
+            self.sharded, self._copies = shard(self.networks, self.average, task, world)
         self.optimizers = {
             name: NetworkOptimizer(
                 network,
@@ -36,18 +55,21 @@ class RunState:
             )
             for name, network in self.networks.items()
         }
-        self.average: AveragedModel | None = None
-        if config.ema_decay is not None:
-            self.average = averaged_model(self.networks[self.main], config.ema_decay)
         self.losses = LossHistory(config.explosion_factor)
 
-    @property
     def measured(self) -> nn.Module:
-        """The model that is validated and shipped."""
-        return self.networks[self.main] if self.average is None else self.average.module
+        """Return the model that is validated and shipped; every process must ask for it.
+
+        Where networks are divided it is a plain copy, to be let go of soon.
+        """
+        model = self.networks[self.main] if self.average is None else self.average.module
+        return model if self._copies is None else self._copies.of(model)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all tensors of a checkpoint by name; every process must call it."""
+        """Return all tensors of a checkpoint by name, none of them divided.
+
+        Every process must call it; only the main one gets what was divided.
+        """
         tensors = {
             f"random/{kind}{f'/{rank}' if rank else ''}": state
             for kind, own in _random_states(self.world.device).items()
@@ -61,17 +83,27 @@ class RunState:
         if self.average is not None:
             for key, value in self.average.state_dict().items():
                 tensors[f"average/{key}"] = value
-        return tensors
+        return self._gathered(tensors) if self.sharded else tensors
+
+    def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Make tensors whole in the main process, one at a time to need little memory."""
+        found = {}
+        for name, tensor in tensors.items():
+            full = whole(tensor)
+            if self.world.is_main:
+                found[name] = full.cpu()
+        return found
 
     def spoiled(self) -> str | None:
-        """Name the first network whose weights or optimiser are not finite."""
+        """Name the first network whose weights or optimiser are not finite in any process."""
+        shares: dict[str, Tensor | float] = {}
         for name, network in self.networks.items():
             state = self.optimizers[name].tensors().items()
             tensors = [*network.parameters(), *(v for k, v in state if not k.endswith("/step"))]
-            # One wait for the device, however many they are.
-            if tensors and not torch.stack([t.isfinite().all() for t in tensors]).all():
-                return name
-        return None
+            finite = [own_part(t).isfinite().all() for t in tensors]
+            shares[name] = torch.stack(finite).logical_not().any() if finite else 0.0
+        found = self.world.means(shares)
+        return next((name for name in self.networks if found[name] > 0), None)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over a checkpoint.
@@ -129,4 +161,4 @@ def _load(module: nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None
             f"{prefix!r} are missing, unknown or of another shape (first: {differing[0]!r}). "
             "Go on with the code and settings that wrote it."
         )
-    module.load_state_dict(found)
+    module.load_state_dict({k: divided_like(v, expected[k]) for k, v in found.items()})

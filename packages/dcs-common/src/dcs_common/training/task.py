@@ -9,7 +9,7 @@ has just computed:
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -52,9 +52,10 @@ class TrainingTask(Protocol):
 
         The loop runs ``backward`` on each loss before it asks for the next, and steps all
         networks at the end. A network's own loss must call it through ``call``, once, which may
-        wrap it for several processes or compiled. In the loss of another network it must be
-        frozen (``requires_grad_(False)``) and called directly. Each process must yield the same
-        names.
+        wrap it for several processes or compiled, and leave what it returns as it is. In the loss
+        of another network it must be frozen (``requires_grad_(False)``) and called directly, by
+        each process alike. Each process must yield the same names. Weights are whole inside of
+        these calls alone (``parallel="fsdp"``), or after the network's own until it learns.
         """
         ...
 
@@ -64,6 +65,22 @@ class TrainingTask(Protocol):
 
     def images(self, batch: Any, model: nn.Module) -> Mapping[str, Tensor]:
         """Return pictures (b, 3, H, W) in [0, 1] to look at; may return nothing."""
+        ...
+
+
+@runtime_checkable
+class NamesBlocks(Protocol):
+    """A task that says which parts of its networks fit FSDP2 (``parallel="fsdp"``).
+
+    Without this, the weights of a network are gathered all at once.
+    """
+
+    def blocks(self, network: str) -> Iterable[nn.Module]:
+        """Name the parts whose weights are gathered one part at a time, inner ones first.
+
+        Transformer blocks, as a rule. A part must be called as a module, not by its methods, and
+        equally often in every process, else they wait for one another forever.
+        """
         ...
 
 

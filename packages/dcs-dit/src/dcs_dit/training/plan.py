@@ -51,8 +51,9 @@ def plan(
     full = costs[-1]
     lines = [
         f"{recipe.name}: {training.steps} steps of {training.batch_size}, {training.precision}, "
-        f"starts from {recipe.starts_from or 'nothing'}; {world_size} x {training.accumulate} micro-batches of "
-        f"{micro_batch}, activations {'recomputed' if checkpoint_activations else 'kept'}",
+        f"starts from {recipe.starts_from or 'nothing'}; {world_size} x {training.accumulate} "
+        f"micro-batches of {micro_batch}, activations "
+        f"{'recomputed' if checkpoint_activations else 'kept'}",
         "",
         "| one sample | |",
         "|---|---|",

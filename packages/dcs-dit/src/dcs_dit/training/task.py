@@ -63,6 +63,19 @@ class GeneratorTask:
         """Name the generator's."""
         return self.dit.hidden_matrices()
 
+    def blocks(self, network: str) -> Collection[nn.Module]:
+        """Return the parts that may be divided among processes one by one, inner ones first.
+
+        Modulation and the keys of texts are computed ahead of their blocks.
+        """
+        parts: list[nn.Module] = []
+        for block in self.dit.blocks:
+            parts.append(block.modulation)
+            if block.text_attention is not None:
+                parts.append(block.text_attention.key_value)
+            parts.append(block)
+        return parts
+
     # ------------------------------------------------------------------ loss
 
     def losses(

@@ -49,6 +49,7 @@ _MAY_CHANGE = tuple(
         "log_every",
         "validate_every",
         "images_every",
+        "parallel",
     )
 )
 _STATISTICS_BATCHES = 64
@@ -82,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accumulate", type=int, metavar="N", help="micro-batches of a step")
     parser.add_argument("--learning-rate", type=float, metavar="RATE")
     parser.add_argument("--precision", choices=("float32", "bfloat16"))
+    parser.add_argument(
+        "--parallel",
+        choices=("ddp", "fsdp"),
+        help="copy the model to every process, or divide it among them",
+    )
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument(
         "--checkpoint-activations", action="store_true", help="trade time for memory"
@@ -105,7 +111,7 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     if args.tiny:
         recipe = tiny(recipe)
     training = replace(recipe.training, seed=args.seed, compile=args.compile)
-    for name in ("steps", "batch_size", "accumulate", "precision"):
+    for name in ("steps", "batch_size", "accumulate", "precision", "parallel"):
         value = getattr(args, name)
         if value is not None:
             training = replace(training, **{name: value})

@@ -92,6 +92,11 @@ class TokenizerTask:
         """Name the tokenizer's; the discriminator's convolutions are no matrices."""
         return self.tok.hidden_matrices() if network == "tokenizer" else ()
 
+    def blocks(self, network: str) -> Collection[nn.Module]:
+        """Return the blocks of the tokenizer's trunks; others are not called as wholes."""
+        trunks = (self.tok.encoder, self.tok.decoder) if network == "tokenizer" else ()
+        return [block for trunk in trunks if trunk is not None for block in trunk.blocks]
+
     # ------------------------------------------------------------------ losses
 
     def losses(
