@@ -49,7 +49,7 @@ def _notes() -> Iterator[None]:
             else:
                 show(message, category, *where)
 
-        warnings.showwarning = note
+        warnings.showwarning = note  # type: ignore[assignment]
         yield
 
 
