@@ -6,6 +6,8 @@ from math import log
 import torch
 from torch import Tensor, nn
 
+from dcs_dit.initial import normal
+
 _TIME_FEATURES = 256
 _LONGEST_PERIOD = 10_000
 
@@ -30,9 +32,11 @@ class ConditionEmbedding(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(_TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.label = nn.Embedding(num_labels + 1, width) if num_labels else None
-        if self.label is not None:
-            nn.init.normal_(self.label.weight, std=0.02)
+        self.label = None
+        if num_labels:
+            self.label = nn.Embedding.from_pretrained(
+                normal(num_labels + 1, width, std=0.02), freeze=False
+            )
 
     def forward(self, time: Tensor, labels: Tensor | None) -> Tensor:
         """Embed; labels None stands for no label."""

@@ -22,6 +22,8 @@ class DCSDiTConfig:
         segments_per_second: k_t of the tokenizer.
         labels: names of the classes; empty without class conditioning.
         text_width: width of the text states for cross-attention; None for no text.
+        text_encoder: name of the encoder that it was trained with, for people and commands.
+        text_fingerprint: names that encoder's weights; None where it has none.
         qk_norm: normalise queries and keys, the known remedy where a long run diverges; off in
             the paper's lineage, where it costs some quality.
         modulation_rank: width of a bottleneck in the layer that modulates a block; None (adaLN-zero
@@ -46,6 +48,8 @@ class DCSDiTConfig:
     segments_per_second: int = 6
     labels: tuple[str, ...] = ()
     text_width: int | None = None
+    text_encoder: str | None = None
+    text_fingerprint: str | None = None
     qk_norm: bool = False
     modulation_rank: int | None = None
     has_unconditional: bool = True
@@ -79,6 +83,11 @@ class DCSDiTConfig:
             raise ValueError(
                 f"`fps` must be given for a grid of {self.grid[0]} segments, but is None. "
                 "Give the frame rate of the clips."
+            )
+        if self.fps is not None and self.fps < self.segments_per_second:
+            raise ValueError(
+                f"`fps` must be at least `segments_per_second`, {self.segments_per_second}, but is "
+                f"{self.fps}: each segment holds a frame."
             )
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"`labels` must be distinct, but are {list(self.labels)}.")

@@ -7,6 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from dcs_common.norms import RMSNorm
 from dcs_common.token_layout import TokenLayout
 from dcs_dit.conditioning import TextKeys
+from dcs_dit.initial import normal
 from dcs_dit.text import TextStates
 
 
@@ -20,7 +21,7 @@ class TextInput(nn.Module):
         super().__init__()
         self.norm = RMSNorm(text_width)
         self.linear = nn.Linear(text_width, width)
-        self.no_text = nn.Parameter(torch.randn(width) * 0.02)
+        self.no_text = nn.Parameter(normal(width, std=0.02))
 
     def forward(self, text: TextStates) -> tuple[Tensor, Tensor]:
         """Return states and which of them count, (b, 1 + s)."""

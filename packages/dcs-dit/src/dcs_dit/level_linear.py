@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from dcs_dit.initial import normal
+
 
 class LevelLinearIn(nn.Module):
     """(tokens, channels) to (tokens, width), with a matrix and a bias for each level."""
@@ -16,8 +18,7 @@ class LevelLinearIn(nn.Module):
     def __init__(self, num_levels: int, channels: int, width: int) -> None:
         super().__init__()
         self.num_levels = num_levels
-        self.weight = nn.Parameter(torch.empty(width, num_levels * (channels + 1)))
-        nn.init.normal_(self.weight, std=channels**-0.5)
+        self.weight = nn.Parameter(normal(width, num_levels * (channels + 1), std=channels**-0.5))
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Transform tokens; ``level`` (tokens,) counts from 0."""

@@ -108,7 +108,11 @@ class DCSDiT(PretrainedModel):
         return Placement(layout, level, layout.rotations(self.rope, like))
 
     def conditions(
-        self, time: Tensor, labels: Tensor | None = None, text: TextStates | None = None
+        self,
+        time: Tensor,
+        labels: Tensor | None = None,
+        text: TextStates | None = None,
+        texts: tuple[TextKeys, ...] | None = None,
     ) -> Conditions:
         """Compute what depends on time, label and text, in the order of samples given.
 
@@ -116,12 +120,13 @@ class DCSDiT(PretrainedModel):
             time: (b,) in [0, 1].
             labels: (b,) indices; ``len(config.labels)``, or None, for no label.
             text: states of b texts; None for no text.
+            texts: what :meth:`text_keys` gave for them, which no time changes.
         """
         embedded = self.condition(time, labels)
         return Conditions(
             tuple(block.modulation(embedded) for block in self.blocks),
             self.last_modulation(embedded),
-            self.text_keys(text, len(time)),
+            self.text_keys(text, len(time)) if texts is None else texts,
         )
 
     def text_keys(self, text: TextStates | None, batch: int) -> tuple[TextKeys, ...] | None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from operator import index
 
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def check_labels(
     names = config.labels
     if isinstance(labels, Tensor):
         labels = labels.flatten().tolist()
-    if isinstance(labels, int | str):
+    if isinstance(labels, int | str) or not isinstance(labels, Sequence):
         labels = [labels]
     if not names:
         raise ValueError(
@@ -38,15 +39,36 @@ def check_labels(
     by_name = {name.casefold(): i for i, name in enumerate(names)}
     found = []
     for label in labels:
-        index = by_name.get(label.casefold(), -1) if isinstance(label, str) else label
-        if isinstance(label, bool) or not 0 <= index < len(names):
+        number = by_name.get(label.casefold()) if isinstance(label, str) else _integer(label)
+        if number is None or not 0 <= number < len(names):
             listed = ", ".join(f"{name} ({i})" for i, name in enumerate(names))
             raise ValueError(
                 f"A label must be the name or number of one of the model's classes, but is "
                 f"{label!r}. They are: {listed}."
             )
-        found.append(index)
+        found.append(number)
     return tuple(found)
+
+
+def _integer(value: object) -> int | None:
+    """Return what Python takes for an index, numpy's integers too; None for all else."""
+    try:
+        return None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return seeds.
+
+    Raises:
+        ValueError: if one is no integer.
+    """
+    found = [_integer(seed) for seed in seeds]
+    for seed, number in zip(seeds, found, strict=True):
+        if number is None:
+            raise ValueError(f"A seed must be an integer, but is {seed!r}.")
+    return tuple(number for number in found if number is not None)
 
 
 def check_grid(grid: Sequence[int] | None, config: DCSDiTConfig) -> Grid:
@@ -57,10 +79,10 @@ def check_grid(grid: Sequence[int] | None, config: DCSDiTConfig) -> Grid:
     """
     if grid is None:
         return config.grid
-    extents = tuple(grid)
+    extents = tuple(_integer(x) or 0 for x in grid) if isinstance(grid, Sequence) else ()
     if len(extents) == 2:
         extents = (1, *extents)
-    if len(extents) != 3 or not all(isinstance(x, int) and x >= 1 for x in extents):
+    if len(extents) != 3 or min(extents) < 1:
         raise ValueError(
             "`grid` must be (segments, rows, columns) or (rows, columns), integers from 1 on, but "
             f"is {grid!r}. This model was trained on {config.grid}."
@@ -80,8 +102,13 @@ def check_grid(grid: Sequence[int] | None, config: DCSDiTConfig) -> Grid:
     return t, h, w
 
 
-def check_levels(levels: int | None, config: DCSDiTConfig) -> int:
+def check_levels(levels: int | None, config: DCSDiTConfig, *, stacklevel: int = 4) -> int:
     """Return the number of levels; warn where it lies beyond training.
+
+    Args:
+        levels: as asked for; None for all trained ones.
+        config: the model's.
+        stacklevel: of the call that asked, for the warning.
 
     Raises:
         ValueError: if the model has no such level, or it is a map of levels.
@@ -103,7 +130,7 @@ def check_levels(levels: int | None, config: DCSDiTConfig) -> int:
         warnings.warn(
             f"This model was trained on {trained} levels; levels above show what chance left "
             "there.",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     return levels
 
@@ -136,6 +163,11 @@ def check_guidance(scale: float | None, config: DCSDiTConfig, *, is_conditional:
     Raises:
         ValueError: if it is asked for where there is nothing to guide towards, or away from.
     """
+    if not is_conditional and not config.has_unconditional:
+        raise ValueError(
+            "A sample needs a label or text of a model that was trained without dropping them, but "
+            "there is none. Give `labels` or `texts`."
+        )
     if scale is None:
         return config.guidance_scale if is_conditional and config.has_unconditional else 1.0
     if scale != 1 and not config.has_unconditional:

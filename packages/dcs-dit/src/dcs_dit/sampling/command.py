@@ -4,8 +4,9 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ from dcs_dit.sampling.state import GenerationState
 from dcs_dit.text import TextEncoder
 
 _DEFAULTS = SamplingSettings()
+# What a state holds, and `--continue` cannot change.
+_REQUEST = (
+    *("label", "text", "text_encoder", "count", "first", "grid", "segments", "steps"),
+    *("guidance_scale", "guidance_interval", "guidance_channels", "time_shift", "seed"),
+)
 
 
 def parse_extent(text: str) -> tuple[int, int]:
@@ -125,44 +131,48 @@ def run(args: argparse.Namespace) -> str:
     """Generate pictures or clips as latents, and decode them."""
     check_seed(args.seed)
     device = check_device(args.device)
-    for name in ("count", "batch_size"):
-        if getattr(args, name) < 1:
-            option = name.replace("_", "-")
-            raise ValueError(f"`--{option}` must be at least 1, but is {getattr(args, name)}.")
-    if args.first < 0:
-        raise ValueError(f"`--first` must be 0 or more, but is {args.first}.")
-    for path in (args.output, args.state):
-        if path is not None:
-            check_folder_of(path)
+    _check_outputs(args)
     dit = DCSDiT.from_pretrained(args.model).to(device)
     if args.precision == "bfloat16":
         dit.to(torch.bfloat16)
     encoder = _text_encoder(args)
     state = None if args.resume is None else _resumed(args)
-    items = _items(args, dit) if state is None else _items_of_state(state, dit)
-    batches = [
-        items[start : start + args.batch_size] for start in range(0, len(items), args.batch_size)
-    ]
-    if state is not None:
-        batches = [items]
-    if args.state is not None and (not args.progressive or len(batches) > 1):
+    items = _items(args, dit) if state is None else _items_of_state(state)
+    size = args.batch_size if state is None else len(items)
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    if args.state is not None and len(batches) > 1:
         raise ValueError(
-            f"`--state` is kept for one batch of a `--progressive` run, but there are "
-            f"{len(batches)} batches{'' if args.progressive else ' and it is not one'}. "
-            "Add `--progressive`, or raise `--batch-size`."
+            f"`--state` holds one batch, but there are {len(batches)}. Raise `--batch-size` to "
+            f"{len(items)}."
         )
     files = SampleFiles(args.output, None if args.latents else _tokenizer(args, dit), args.size)
     start = time.monotonic()
     for batch in batches:
+        names = tuple(item.name for item in batch)
         with _bar() as bar:
             for level, latents, reached in _generate(args, dit, batch, state, encoder, bar):
                 if reached is not None:
                     seconds = time.monotonic() - start
                     bar.write(f"dcs-dit: level {level} after {seconds:.1f} s", file=sys.stderr)
                     if args.state is not None:
-                        reached.save(args.state)
-                files.write(level, latents, [item.name for item in batch])
+                        replace(reached, names=names).save(args.state)
+                files.write(level, latents, names)
     return f"{files.finish()} in {time.monotonic() - start:.1f} s"
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    for name in ("count", "batch_size"):
+        if getattr(args, name) < 1:
+            option = name.replace("_", "-")
+            raise ValueError(f"`--{option}` must be at least 1, but is {getattr(args, name)}.")
+    if args.first < 0:
+        raise ValueError(f"`--first` must be 0 or more, but is {args.first}.")
+    if check_folder_of(args.output).is_file():
+        raise ValueError(f"`--output` must be a folder, but {args.output} is a file.")
+    if args.state is not None and not args.progressive:
+        raise ValueError("`--state` is of a run that goes level by level. Add `--progressive`.")
+    if args.state is not None and check_folder_of(args.state).is_dir():
+        raise ValueError(f"`--state` must be a file, but {args.state} is a folder.")
 
 
 def _text_encoder(args: argparse.Namespace) -> TextEncoder | None:
@@ -179,10 +189,17 @@ def _text_encoder(args: argparse.Namespace) -> TextEncoder | None:
 
 
 def _resumed(args: argparse.Namespace) -> GenerationState:
-    if args.label or args.text or args.grid or not args.progressive:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    given = [
+        f"`--{name.replace('_', '-')}`"
+        for name in _REQUEST
+        if getattr(args, name) != parser.get_default(name)
+    ]
+    if given or not args.progressive:
         raise ValueError(
-            "`--continue` goes on with the request of its state, coarse to fine. Add "
-            "`--progressive`, and leave out `--label`, `--text` and `--grid`."
+            "`--continue` goes on with the request of its state, coarse to fine. "
+            + (f"Leave out {', '.join(given)}." if given else "Add `--progressive`.")
         )
     return GenerationState.load(args.resume)
 
@@ -195,13 +212,20 @@ def _items(args: argparse.Namespace, dit: DCSDiT) -> list[_Item]:
     if args.text:
         conditions = [(text, _file_name(text)) for text in args.text]
     elif args.label:
-        wanted: list[int | str] = [int(x) if x.isdecimal() else x for x in args.label]
-        indices = (
-            tuple(range(len(names))) if args.label == ["all"] else check_labels(wanted, dit.config)
-        )
-        conditions = [(index, _file_name(names[index])) for index in indices or ()]
+        wanted: list[int | str] = [_label(label, names) for label in args.label]
+        if names and [label.casefold() for label in args.label] == ["all"]:
+            wanted = list(range(len(names)))
+        found = check_labels(wanted, dit.config) or ()
+        conditions = [(index, _file_name(names[index])) for index in found]
     else:
         conditions = [(None, "unconditional")]
+    folders = Counter(name for _, name in conditions)
+    twice = [name for name, times in folders.items() if times > 1]
+    if twice:
+        raise ValueError(
+            f"Samples of different conditions must go to different folders, but {twice[0]!r} is "
+            "that of several. Name each label or text once, and use `--count`; or run twice."
+        )
     return [
         _Item(condition, f"{name}/{args.first + i:05d}", seed)
         for condition, name in conditions
@@ -211,22 +235,21 @@ def _items(args: argparse.Namespace, dit: DCSDiT) -> list[_Item]:
     ]
 
 
+def _label(text: str, names: Sequence[str]) -> int | str:
+    """Return a label's number if it is one; a class may be named by digits, too."""
+    return int(text) if text.isdecimal() and text not in names else text
+
+
 def _number(condition: int | str | None) -> int:
     """Return a number that gives each class a series of its own; texts share one."""
     return condition if isinstance(condition, int) else 0
 
 
-def _items_of_state(state: GenerationState, dit: DCSDiT) -> list[_Item]:
-    labels = state.request.labels or (None,) * state.request.num_samples
-    names = [
-        "sample" if label is None else _file_name(dit.config.labels[label]) for label in labels
-    ]
-    return [
-        _Item(label, f"{name}/{i:05d}", seed)
-        for i, (label, name, seed) in enumerate(
-            zip(labels, names, state.request.seeds, strict=True)
-        )
-    ]
+def _items_of_state(state: GenerationState) -> list[_Item]:
+    request = state.request
+    names = state.names or tuple(f"sample/{i:05d}" for i in range(request.num_samples))
+    labels = request.labels or (None,) * request.num_samples
+    return [_Item(*item) for item in zip(labels, names, request.seeds, strict=True)]
 
 
 def _file_name(text: str) -> str:
@@ -248,11 +271,15 @@ def _generate(
         bar.update(done - bar.n)
 
     conditions = [item.condition for item in batch]
+    grid = None
+    if args.grid is not None or args.segments is not None:
+        t, *patches = dit.config.grid
+        grid = (args.segments or t, *(args.grid or patches))
     request: dict[str, Any] = {
         "labels": conditions if args.label else None,
         "texts": conditions if args.text else None,
         "text_encoder": encoder,
-        "grid": None if args.grid is None else (args.segments or dit.config.grid[0], *args.grid),
+        "grid": grid,
         "steps": args.steps,
         "guidance_scale": args.guidance_scale,
         "guidance_interval": args.guidance_interval,

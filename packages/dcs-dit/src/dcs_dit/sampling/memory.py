@@ -25,13 +25,6 @@ def cache_bytes(config: DCSDiTConfig, request: SamplingRequest, element_size: in
     return branches * tokens * config.blocks * 2 * config.width * element_size
 
 
-def trajectory_bytes(config: DCSDiTConfig, request: SamplingRequest, element_size: int) -> int:
-    """Return the bytes of the latents at every step of all levels but the last."""
-    t, h, w = request.grid
-    tokens = request.num_samples * t * h * w * (request.levels - 1)
-    return request.settings.steps * tokens * config.latent_channels * element_size
-
-
 def free_memory(device: torch.device) -> int:
     """Return the bytes that are free on a device."""
     if device.type == "cuda":

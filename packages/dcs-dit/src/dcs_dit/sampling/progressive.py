@@ -8,7 +8,7 @@ below, computed with it or kept from before. The total work is the same, too.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -73,7 +73,7 @@ def sample_progressive(
     else:
         _check_state(state, name, dit, request)
         if levels is not None:
-            state = state.with_levels(check_levels(levels, dit.config))
+            state = state.with_levels(check_levels(levels, dit.config, stacklevel=3))
         if state.request.levels <= state.level:
             raise ValueError(
                 f"`levels` must be more than the {state.level} that the state has finished, but "
@@ -122,8 +122,6 @@ def _levels(
             if on_progress is not None:
                 on_progress((level - first) * steps + step + 1, total)
         trajectories.append(torch.stack(passed))
-        finished = GenerationState(
-            request=request, model=state.model, trajectories=tuple(trajectories)
-        )
+        finished = replace(state, trajectories=tuple(trajectories))
         latents = to_latents(dit, [part[-1] for part in trajectories], request.grid)
         yield GenerationStep(level, latents, finished)

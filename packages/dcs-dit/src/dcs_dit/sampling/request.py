@@ -15,6 +15,7 @@ from dcs_dit.sampling.checks import (
     check_guidance,
     check_labels,
     check_levels,
+    check_seeds,
 )
 from dcs_dit.sampling.noise import sample_seeds
 from dcs_dit.sampling.settings import SamplingSettings
@@ -94,7 +95,7 @@ def make_request(
     return SamplingRequest(
         grid=check_grid(grid, config),
         levels=check_levels(levels, config),
-        seeds=tuple(int(seed) for seed in seeds),
+        seeds=check_seeds(seeds),
         labels=indices,
         text=text,
         settings=settings,
@@ -121,6 +122,12 @@ def _text_states(
             raise ValueError(
                 "`texts` need the `text_encoder` that the model was trained with, but there is "
                 "none. Pass one, or the texts' states as `TextStates`."
+            )
+        trained, given = dit.config.text_fingerprint, getattr(encoder, "fingerprint", None)
+        if trained is not None and given != trained:
+            raise ValueError(
+                "Texts must be encoded by the encoder that the model was trained with, "
+                f"{trained} ({dit.config.text_encoder}), but this one is {given}. Load that one."
             )
         texts = encoder.encode(texts)
     if texts.states.shape[-1] != width:

@@ -14,7 +14,6 @@ from dcs_dit.sampling.solver import Progress, Solver
 from dcs_dit.text import TextEncoder, TextStates
 
 
-@torch.no_grad()
 def sample(
     dit: DCSDiT,
     *,
@@ -75,10 +74,11 @@ def sample(
         seeds=seeds,
         generator=generator,
     )
-    solver = Solver(dit, request)
-    x = torch.cat([solver.noise(level) for level in range(1, request.levels + 1)], dim=1)
-    for step in range(steps):
-        x = solver.advance(x, solver.velocity(x, step), step)
-        if on_progress is not None:
-            on_progress(step + 1, steps)
-    return to_latents(dit, x.chunk(request.levels, dim=1), request.grid)
+    with torch.no_grad():
+        solver = Solver(dit, request, keeps_conditions=False)
+        x = torch.cat([solver.noise(level) for level in range(1, request.levels + 1)], dim=1)
+        for step in range(steps):
+            x = solver.advance(x, solver.velocity(x, step), step)
+            if on_progress is not None:
+                on_progress(step + 1, steps)
+        return to_latents(dit, x.chunk(request.levels, dim=1), request.grid)

@@ -7,7 +7,17 @@ from torch import Tensor
 
 def shifted(time: float, shift: float) -> float:
     """Return t' = s t / (1 + (s - 1) t); s < 1 spends more steps near the noise."""
-    return shift * time / (1 + (shift - 1) * time)
+    # The denominator as a sum of what is not negative: exactly s at t = 1, and never zero.
+    return shift * time / (shift * time + (1 - time))
+
+
+def _is_interval(value: object) -> bool:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        return False
+    start, stop = value
+    return (
+        isinstance(start, int | float) and isinstance(stop, int | float) and 0 <= start <= stop <= 1
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,15 +45,16 @@ class SamplingSettings:
     time_shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"`steps` must be at least 1, but is {self.steps}. The paper uses 50.")
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(
+                f"`steps` must be an integer from 1 on, but is {self.steps!r}. The paper uses 50."
+            )
         if not 0 <= self.guidance_scale < float("inf"):
             raise ValueError(
                 f"`guidance_scale` must be 0 or more and finite, but is {self.guidance_scale}. "
                 "1 is no guidance."
             )
-        start, stop = self.guidance_interval
-        if not 0 <= start <= stop <= 1:
+        if not _is_interval(self.guidance_interval):
             raise ValueError(
                 "`guidance_interval` must be (start, stop) with 0 <= start <= stop <= 1, but is "
                 f"{self.guidance_interval}. The paper's is (0.1, 1)."

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dcs_common.kv_cache import KeyValueCache
 from dcs_common.token_layout import TokenLayout
-from dcs_dit.conditioning import Conditions
+from dcs_dit.conditioning import Conditions, TextKeys
 from dcs_dit.model import DCSDiT, Placement
 from dcs_dit.sampling.noise import level_noise
 from dcs_dit.sampling.request import SamplingRequest
@@ -23,7 +23,7 @@ class _Branches:
 
     layout: TokenLayout
     labels: Tensor | None
-    text: TextStates | None
+    texts: tuple[TextKeys, ...] | None
 
 
 class Solver:
@@ -32,16 +32,21 @@ class Solver:
     Args:
         dit: the generator.
         request: what is asked for.
+        keeps_conditions: whether a step is to come again, for the next level.
     """
 
-    def __init__(self, dit: DCSDiT, request: SamplingRequest) -> None:
+    def __init__(
+        self, dit: DCSDiT, request: SamplingRequest, *, keeps_conditions: bool = True
+    ) -> None:
         self.dit, self.request = dit, request
+        self.keeps_conditions = keeps_conditions
         self.settings = request.settings
         self.times = request.settings.times()
         like = dit.norm.weight
         self.device = like.device
         self.dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        self._branches = {guided: self._make_branches(guided) for guided in (False, True)}
+        needed = {self.settings.is_guided(time) for time in self.times[:-1]}
+        self._branches = {guided: self._make_branches(guided) for guided in needed}
         self._conditions: dict[int, Conditions] = {}
         self._placements: dict[tuple[bool, int | None], Placement] = {}
 
@@ -56,8 +61,9 @@ class Solver:
         if text is not None and guided:
             lengths = torch.cat([text.lengths, torch.zeros_like(text.lengths)])
             text = TextStates(text.states.repeat(2, 1, 1), lengths)
-        level_map = torch.full((b * (1 + guided), *request.grid), request.levels)
-        return _Branches(TokenLayout.of(level_map), labels, text)
+        count = b * (1 + guided)
+        layout = TokenLayout.of(torch.full((count, *request.grid), request.levels))
+        return _Branches(layout, labels, self.dit.text_keys(text, count))
 
     def noise(self, level: int) -> Tensor:
         """Return the noise of a level (from 1): (b, t * h * w, c)."""
@@ -67,13 +73,16 @@ class Solver:
 
     def conditions(self, step: int) -> Conditions:
         """Return a step's conditions, computed when they are first asked for."""
-        if step not in self._conditions:
-            branches = self._branches[self._is_guided(step)]
-            time = torch.full((branches.layout.shape[0],), self.times[step], dtype=torch.float64)
-            self._conditions[step] = self.dit.conditions(
-                time.to(self.device, self.dtype), branches.labels, branches.text
-            )
-        return self._conditions[step]
+        if step in self._conditions:
+            return self._conditions[step]
+        branches = self._branches[self._is_guided(step)]
+        time = torch.full((branches.layout.shape[0],), self.times[step], dtype=torch.float64)
+        found = self.dit.conditions(
+            time.to(self.device, self.dtype), branches.labels, texts=branches.texts
+        )
+        if self.keeps_conditions:
+            self._conditions[step] = found
+        return found
 
     def placement(self, guided: bool, level: int | None) -> Placement:
         """Return where the tokens of one level (from 1), or of all, lie."""

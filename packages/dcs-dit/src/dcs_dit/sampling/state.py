@@ -34,11 +34,13 @@ class GenerationState:
         model: fingerprint of the generator.
         trajectories: of each finished level, (steps + 1, b, t * h * w, c): normalised latents from
             noise to data.
+        names: what the samples are called, for whoever writes them to files.
     """
 
     request: SamplingRequest
     model: str
     trajectories: tuple[Tensor, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def level(self) -> int:
@@ -66,6 +68,7 @@ class GenerationState:
             "seeds": list(request.seeds),
             "labels": None if request.labels is None else list(request.labels),
             "settings": asdict(request.settings),
+            "names": list(self.names),
         }
         metadata = {"kind": _KIND, "format": str(STATE_FORMAT), "about": json.dumps(about)}
         write_atomically(path, to_safetensors(tensors, metadata))
@@ -133,4 +136,9 @@ class GenerationState:
                 raise ValueError("a trajectory that is not finite")
         if not 1 <= len(trajectories) <= request.levels:
             raise ValueError(f"{len(trajectories)} of {request.levels} levels")
-        return cls(request=request, model=str(about["model"]), trajectories=trajectories)
+        names = tuple(str(name) for name in about["names"])
+        if len(names) not in (0, request.num_samples):
+            raise ValueError(f"{len(names)} names of {request.num_samples} samples")
+        return cls(
+            request=request, model=str(about["model"]), trajectories=trajectories, names=names
+        )

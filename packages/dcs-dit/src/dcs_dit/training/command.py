@@ -100,6 +100,8 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
             optimizer, learning_rate=args.learning_rate, matrix_learning_rate=matrix
         )
         training = replace(training, optimizer=optimizer)
+    if args.validate is not None and not training.validate_every:
+        training = replace(training, validate_every=training.checkpoint_every)
     levels = recipe.levels if args.levels is None else args.levels
     return replace(recipe, training=training, levels=levels)
 
@@ -152,9 +154,15 @@ def run(args: argparse.Namespace) -> str:
     cache = LatentCache.open_all(args.data)
     encoder = _text_encoder(args, cache)
     if encoder is not None:
-        recipe = replace(recipe, model=replace(recipe.model, text_width=encoder.width))
+        conditioned = replace(
+            recipe.model,
+            text_width=encoder.width,
+            text_encoder=args.text_encoder,
+            text_fingerprint=getattr(encoder, "fingerprint", None),
+        )
+        recipe = replace(recipe, model=conditioned)
     recipe = replace(recipe, model=fitted_config(recipe, cache))
-    held_out = None if args.validate is None else _held_out(args.validate, cache)
+    held_out = None if args.validate is None else _held_out(args.validate, cache, recipe)
     with joined_world(args.device) as world:
         recipe.training.samples_per_share(world.size)
         source = LatentSource(cache, recipe.training.seed)
@@ -165,8 +173,10 @@ def run(args: argparse.Namespace) -> str:
         dit = DCSDiT(recipe.model)
         dit.checkpoint_activations = args.checkpoint_activations
         n = recipe.model.num_levels
-        dit.latent_mean.copy_(cache.statistics.mean[:n])
-        dit.latent_std.copy_(cache.statistics.std[:n])
+        mean, std = cache.statistics.mean[:n], cache.statistics.std[:n]
+        dit.latent_mean.copy_(mean)
+        # What never changes carries nothing: any deviation brings it to zero.
+        dit.latent_std.copy_(torch.where(std > 0, std, 1.0))
         if args.init_from is not None and not (folder / CHECKPOINT_FILE).exists():
             said = initialise(dit, args.init_from)
             if world.is_main:
@@ -214,14 +224,26 @@ def _make(folder: Path) -> None:
         ) from None
 
 
-def _held_out(folder: Path, cache: LatentCache) -> LatentBatch:
+def _held_out(folder: Path, cache: LatentCache, recipe: Recipe) -> LatentBatch:
+    """Read some latents to validate on.
+
+    Raises:
+        ValueError: if they are not of the same kind as those of training, or never looked at.
+    """
     other = LatentCache.open(folder)
-    if other.tokenizer != cache.tokenizer or other.grid != cache.grid:
+    levels = recipe.levels or recipe.model.num_levels
+    if other.num_levels < levels:
         raise ValueError(
-            f"Latents held out must be of the same tokenizer and grid as those of `--data`, but "
-            f"{folder} has {other.tokenizer} and {other.grid}, not {cache.tokenizer} and "
-            f"{cache.grid}. Cache them with the same settings."
+            f"Latents held out must have the {levels} levels that are trained, but {folder} has "
+            f"{other.num_levels}. Cache them with the same settings."
         )
+    for what in ("tokenizer", "grid", "label_names"):
+        there, here = getattr(other, what), getattr(cache, what)
+        if there != here:
+            raise ValueError(
+                f"Latents held out must have the same {what} as those of `--data`, but {folder} "
+                f"has {there}, not {here}. Cache them with the same settings."
+            )
     count = min(len(other), _HELD_OUT)
     indices = [i * len(other) // count for i in range(count)]
     return LatentBatch(other.tokens(indices), other.labels[indices], other.captions(indices))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_FLOOR = 1e-2  # of a velocity's length, whose targets have about sqrt(2 c)
+
 
 def logit_normal_times(count: int, generator: torch.Generator) -> Tensor:
     """Draw (count,) times sigmoid(n), n ~ N(0, 1)."""
@@ -41,7 +43,8 @@ def flow_errors(velocity: Tensor, target: Tensor) -> FlowErrors:
     """Compare velocities (..., c): mean squared error, and 1 - cosine, over channels."""
     velocity, target = velocity.float(), target.float()
     squared = (velocity - target).square().mean(dim=-1)
-    direction = 1 - torch.nn.functional.cosine_similarity(velocity, target, dim=-1)
+    # A fresh model returns zero, where the cosine has no slope: without a floor, about 1e8.
+    direction = 1 - torch.nn.functional.cosine_similarity(velocity, target, dim=-1, eps=_FLOOR)
     return FlowErrors(squared, direction)
 
 
