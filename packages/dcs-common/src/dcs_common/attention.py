@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from dcs_common import attention_by_products
+from dcs_common.autograd import apply
 from dcs_common.token_layout import TokenGroup
 
 PixelAttention = Literal["full", "self"]
@@ -57,7 +58,7 @@ class _TakeBoxes(torch.autograd.Function):
 
 
 def _take_boxes(x: Tensor, boxes: tuple[Slices, ...]) -> tuple[Tensor, ...]:
-    return _TakeBoxes.apply(x, boxes)
+    return apply(_TakeBoxes, x, boxes)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dcs_common.autograd import apply
+
 # bfloat16 attention weights held at once, 2 MiB: they stay in the processor's cache.
 _WEIGHTS_AT_ONCE = 2**20
 
@@ -36,7 +38,7 @@ def attend_by_products(
     batch, heads = query.shape[:2]
     flat = (x.flatten(0, 1) for x in (query, key, value))
     mask = None if mask is None else mask.detach().bfloat16()
-    out: Tensor = _Attention.apply(*flat, mask)
+    out: Tensor = apply(_Attention, *flat, mask)
     return out.unflatten(0, (batch, heads)).transpose(1, 2)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dcs_common.autograd import apply
+
 
 def swiglu_hidden(width: int) -> int:
     """Return the hidden width int(2/3 * 4 * width): 682, 2048 and 3072 for Table 3's widths."""
@@ -43,4 +45,4 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (..., width)."""
-        return self.out(_GatedSiLU.apply(self.gate_and_value(x)))
+        return self.out(apply(_GatedSiLU, self.gate_and_value(x)))

@@ -40,11 +40,10 @@ class LevelCausalAttention(nn.Module):
         cache: LayerCache | None = None,
     ) -> Tensor:
         """Attend over (tokens, width); with a cache, over one level and all before it."""
-        query, key, value = (part.flatten(1) for part in self.project(x))
+        query, key, value = self.project(x)
         outputs = []
         parts = zip(layout.split(query), layout.split(key), layout.split(value), strict=True)
         for ((group, q), (_, k), (_, v)), rotation in zip(parts, rotations, strict=True):
-            q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in (q, k, v))
             q, k = rotate(q, rotation), rotate(k, rotation)
             if cache is not None:
                 k, v = cache.extend(group, k, v)

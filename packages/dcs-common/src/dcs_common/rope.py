@@ -8,11 +8,14 @@ An axis that a token lacks has the coordinate 0 and is not rotated.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import log, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from dcs_common.autograd import apply
 
 AXES = ("segment", "row", "column", "level")
 
@@ -70,12 +73,17 @@ def _log_spaced(low: float, high: float, count: int) -> Tensor:
     return torch.linspace(log(low), log(high), count, dtype=torch.float64, device="cpu").exp()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Rotation:
     """Cosines and sines, (..., s, 1, head_dim / 2), to be applied to (..., s, heads, head_dim)."""
 
     cos: Tensor
     sin: Tensor
+
+    @cached_property
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Factors of a head's channels and of their partners, (..., s, 1, head_dim)."""
+        return torch.cat([self.cos, self.cos], dim=-1), torch.cat([-self.sin, self.sin], dim=-1)
 
     def index(self, index: Tensor) -> "Rotation":
         """Select tokens along the sequence axis (-3)."""
@@ -94,9 +102,7 @@ class _Rotate(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        partner = x.roll(x.shape[-1] // 2, -1)
-        out = partner.mul_(torch.cat([-sin, sin], dim=-1))
-        return out.addcmul_(x, torch.cat([cos, cos], dim=-1))
+        return x.roll(x.shape[-1] // 2, -1).mul_(sin).addcmul_(x, cos)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -111,7 +117,8 @@ class _Rotate(torch.autograd.Function):
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Apply a rotation to queries or keys (..., s, heads, head_dim), in their precision."""
-    return _Rotate.apply(x, rotation.cos.to(x.dtype), rotation.sin.to(x.dtype))
+    cos, sin = rotation.whole
+    return apply(_Rotate, x, cos.to(x.dtype), sin.to(x.dtype))
 
 
 class GroupedRope(nn.Module):

@@ -53,12 +53,12 @@ class TokenGroup:
     first_level: int = 0
     capacity: int = 0
 
-    @property
+    @cached_property
     def num_samples(self) -> int:
         """Samples in the group."""
         return len(self.samples)
 
-    @property
+    @cached_property
     def num_tokens(self) -> int:
         """Tokens of one sample in this sequence."""
         return self.patches.shape[1]
@@ -194,12 +194,12 @@ class TokenLayout:
         return latents.view(b, t, h, w, self.num_levels, -1)
 
     def split(self, sequence: Tensor) -> Iterator[tuple[TokenGroup, Tensor]]:
-        """Yield each group with its part of the sequence as (samples, tokens, c)."""
+        """Yield each group with its part of the sequence (tokens, ...) as (samples, tokens, ...)."""
         start = 0
         for group in self.groups:
             length = group.num_samples * group.num_tokens
             part = sequence[start : start + length]
-            yield group, part.view(group.num_samples, group.num_tokens, -1)
+            yield group, part.view(group.num_samples, group.num_tokens, *sequence.shape[1:])
             start += length
 
     def rotations(self, rope: GroupedRope, like: Tensor) -> tuple[Rotation, ...]:
