@@ -194,7 +194,7 @@ class TokenLayout:
         return latents.view(b, t, h, w, self.num_levels, -1)
 
     def split(self, sequence: Tensor) -> Iterator[tuple[TokenGroup, Tensor]]:
-        """Yield each group with its part of the sequence (tokens, ...) as (samples, tokens, ...)."""
+        """Yield each group with its part of (tokens, ...) as (samples, tokens, ...)."""
         start = 0
         for group in self.groups:
             length = group.num_samples * group.num_tokens

@@ -57,7 +57,7 @@ class DCSDiT(PretrainedModel):
 
     config_class: ClassVar[type] = DCSDiTConfig
     model_kind: ClassVar[str] = "dcs-dit"
-    bundled: ClassVar[dict[str, Path]] = {}
+    bundled: ClassVar[dict[str, Path]] = {"dcs-dit-nano": WEIGHTS / "dcs-dit-nano"}
     config: DCSDiTConfig
 
     def __init__(self, config: DCSDiTConfig | None = None) -> None:
