@@ -15,7 +15,7 @@ from torch import Tensor
 from dcs_common.config import config_to_dict
 from dcs_dit.training.recipe import Recipe
 
-from .small_dit import COMMAND_CONFIG, small_recipe, toy_cache
+from .small_dit import COMMAND_CONFIG, small_recipe, toy_cache, trained
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ raise SystemExit(main(["train", "tiny", *sys.argv[2:]]))
 """
 
 
-def train(recipe: Recipe, processes: int, *arguments: object) -> None:
+def launch(recipe: Recipe, *arguments: object, processes: int = 2) -> None:
     """Train in processes started as torchrun starts them."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -69,26 +69,18 @@ def weights(folder: Path) -> dict[str, Tensor]:
 
 
 def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    """Also where they stop, and one goes on."""
     cache = toy_cache(tmp_path / "cache")
     recipe = small_recipe(COMMAND_CONFIG, batch_size=4, steps=5)
     data = ("--data", cache, "--validate", cache)
-    train(recipe, 1, *data, "--output", tmp_path / "one")
+    trained(*data, "--output", tmp_path / "one", recipe=recipe)
+    launch(recipe, *data, "--parallel", "ddp", "--output", tmp_path / "ddp")
+    part = (*data, "--output", tmp_path / "fsdp")
+    launch(recipe, *part, "--parallel", "fsdp", "--steps", 3)
+    trained(*part, recipe=recipe)
     expected = weights(tmp_path / "one")
     for kind in ("ddp", "fsdp"):
-        train(recipe, 2, *data, "--parallel", kind, "--output", tmp_path / kind)
         found = weights(tmp_path / kind)
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4, msg=f"{kind} {name}")
-
-
-def test_a_run_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
-    cache = toy_cache(tmp_path / "cache")
-    recipe = small_recipe(COMMAND_CONFIG, batch_size=4, steps=5)
-    train(recipe, 1, "--data", cache, "--output", tmp_path / "whole")
-    part = ("--data", cache, "--output", tmp_path / "part")
-    train(recipe, 2, *part, "--parallel", "fsdp", "--steps", 3)
-    train(recipe, 1, *part, "--steps", 5)
-    for name, value in weights(tmp_path / "whole").items():
-        found = weights(tmp_path / "part")[name]
-        torch.testing.assert_close(found, value, rtol=0, atol=1e-4, msg=name)
