@@ -38,6 +38,22 @@ RUNS: dict[str, dict[str, Any]] = {
     "without average": {"task": "towers", "ema_decay": None},
 }
 KINDS = ("ddp", "fsdp")
+# Runs that stop and go on: the parts in order, as what differs from the run of that name.
+FROM_A_REQUEST = "game in micro-batches"
+PARTS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    **{
+        f"stopped {kind}": (
+            FROM_A_REQUEST,
+            [{"parallel": kind, "stop_at": 5, "stop_rank": 1}, {"parallel": kind}],
+        )
+        for kind in KINDS
+    },
+    "one goes on": ("game", [{"stop_at": 5}]),
+    "opened": ("matrices", [{"parallel": "fsdp", "stop_at": 5}, {"parallel": "ddp"}]),
+    "closed": ("matrices", [{"parallel": "ddp", "stop_at": 5}, {"parallel": "fsdp"}]),
+    "left": ("matrices", [{"parallel": "fsdp", "stop_at": 5}]),
+    "joined": ("matrices", [{"parallel": "fsdp"}]),  # one process has begun it
+}
 Folders = Callable[..., Path]
 
 
@@ -76,15 +92,29 @@ def launch(runs: list[dict[str, Any]], processes: int = 2) -> list[subprocess.Co
     return done
 
 
+def alone(folder: Path, name: str, steps: float = inf) -> None:
+    """Train a run in this process, for so many more steps."""
+    asked, run = count(1), dict(RUNS[name])
+    task = TASKS[run.pop("task")](torch.float64)
+    train_toy(task, settings(**run), folder, stop=lambda: next(asked) == steps)
+
+
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """Give the folder of a run in two processes, in float64, by its name and kind."""
+    """Give the folder of a run in two processes, in float64, by its name and kind.
+
+    All of them in one pair of processes, which take longer to start than to train.
+    """
     root = tmp_path_factory.mktemp("together")
     runs = [
         {"folder": str(root / kind / name), "dtype": "float64", "parallel": kind, **run}
         for kind in KINDS
         for name, run in RUNS.items()
     ]
+    for name, (of, parts) in PARTS.items():
+        folder = {"folder": str(root / "parts" / name), "dtype": "float64"}
+        runs += [{**folder, **RUNS[of], **part} for part in parts]
+    alone(root / "parts" / "joined", "matrices", 6)
     for done in launch(runs):
         assert done.returncode == 0, done.stderr
     return lambda name, kind="ddp": root / kind / name
@@ -107,19 +137,14 @@ def test_two_processes_are_one(name: str, kind: str, together: Folders, tmp_path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_go_on_to_the_same_numbers(
-    kind: str, together: Folders, tmp_path: Path
-) -> None:
+def test_two_processes_go_on_to_the_same_numbers(kind: str, together: Folders) -> None:
     """Both stop for a request to one of them, and each gets its own random state back."""
-    name = "game in micro-batches"
-    run = {"folder": str(tmp_path), "dtype": "float64", "parallel": kind, **RUNS[name]}
-    for done in launch([{**run, "stop_at": 5, "stop_rank": 1}, run]):
-        assert done.returncode == 0, done.stderr
-    whole, parts = saved(together(name, kind)), saved(tmp_path)
+    whole_run, both_parts = together(FROM_A_REQUEST, kind), together(f"stopped {kind}", "parts")
+    whole, parts = saved(whole_run), saved(both_parts)
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert not torch.equal(whole["random/cpu"], whole["random/cpu/1"])
-    assert lines(tmp_path) == lines(together(name, kind))
+    assert lines(both_parts) == lines(whole_run)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,12 +177,10 @@ def test_a_full_disk_stops_both(tmp_path: Path) -> None:
     )
 
 
-def test_one_process_goes_on_where_two_stopped(together: Folders, tmp_path: Path) -> None:
-    run = {"folder": str(tmp_path), "dtype": "float64", "task": "game"}
-    for done in launch([{**run, "stop_at": 5}]):
-        assert done.returncode == 0, done.stderr
-    train_toy(TASKS["game"](torch.float64), settings(), tmp_path)
-    whole, parts = saved(together("game")), saved(tmp_path)
+def test_one_process_goes_on_where_two_stopped(together: Folders) -> None:
+    folder = together("one goes on", "parts")
+    alone(folder, "game")
+    whole, parts = saved(together("game")), saved(folder)
     for key in (key for key in parts if not key.startswith("random/")):
         torch.testing.assert_close(parts[key], whole[key], rtol=0, atol=1e-9, msg=key)
 
@@ -165,40 +188,17 @@ def test_one_process_goes_on_where_two_stopped(together: Folders, tmp_path: Path
 # ---------------------------------------------------------------------- divided among processes
 
 
-def test_a_run_goes_on_divided_in_another_way(together: Folders, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["opened", "closed", "joined", "left"])
+def test_a_run_goes_on_divided_in_another_way(name: str, together: Folders) -> None:
     """From each kind to the other, and from one process and back."""
-    settings_of_run = dict(RUNS["matrices"])
-    task = TASKS[settings_of_run.pop("task")]
-    run = {"dtype": "float64", **RUNS["matrices"]}
-
-    def halves(stop: dict[str, int], **kinds: str) -> None:
-        runs = [
-            {"folder": str(tmp_path / name), "parallel": kind, **run, **stop}
-            for name, kind in kinds.items()
-        ]
-        for done in launch(runs):
-            assert done.returncode == 0, done.stderr
-
-    def alone(name: str, steps: float) -> None:
-        asked = count(1)
-        train_toy(
-            task(torch.float64),
-            settings(**settings_of_run),
-            tmp_path / name,
-            stop=lambda: next(asked) == steps,
-        )
-
-    alone("joined", 6)
-    halves({"stop_at": 5}, opened="fsdp", closed="ddp", left="fsdp")
-    halves({}, opened="ddp", closed="fsdp", joined="fsdp")
-    alone("left", inf)
-    whole = saved(together("matrices"))
-    for name in ("opened", "closed", "joined", "left"):
-        parts = saved(tmp_path / name)
-        for key in (key for key in parts if not key.startswith("random/")):
-            torch.testing.assert_close(parts[key], whole[key], rtol=0, atol=1e-9, msg=key)
-        for one, other in zip(lines(together("matrices")), lines(tmp_path / name), strict=True):
-            assert other == pytest.approx(one, rel=0, abs=1e-9)
+    folder = together(name, "parts")
+    if name == "left":
+        alone(folder, "matrices")
+    whole, parts = saved(together("matrices")), saved(folder)
+    for key in (key for key in parts if not key.startswith("random/")):
+        torch.testing.assert_close(parts[key], whole[key], rtol=0, atol=1e-9, msg=key)
+    for one, other in zip(lines(together("matrices")), lines(folder), strict=True):
+        assert other == pytest.approx(one, rel=0, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["plain", "blocks", "without average"])

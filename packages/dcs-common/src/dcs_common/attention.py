@@ -84,7 +84,7 @@ def level_causal_attention(query: Tensor, key: Tensor, value: Tensor, group: Tok
         group: the tiles.
     """
     boxes = tuple(tile.box for tile in group.tiles)
-    if len(boxes) > 1:
+    if len(boxes) > 1 and not torch.is_grad_enabled():  # training gains nothing from it
         key, value = _heads_first(key), _heads_first(value)
     queries = query.split([tile.stop - tile.start for tile in group.tiles], dim=1)
     keys, values = _take_boxes(key, boxes), _take_boxes(value, boxes)
