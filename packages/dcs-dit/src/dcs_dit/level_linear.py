@@ -7,9 +7,13 @@ one level's, on a layer whose work is a thousandth of the transformer's.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from dcs_dit.initial import normal
+
+
+def _is_of(level: Tensor, num_levels: int) -> Tensor:
+    """Tell each token's level, (tokens, n); torch's ``one_hot`` would wait for a GPU to check."""
+    return level.unsqueeze(-1) == torch.arange(num_levels, device=level.device)
 
 
 class LevelLinearIn(nn.Module):
@@ -23,7 +27,7 @@ class LevelLinearIn(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Transform tokens; ``level`` (tokens,) counts from 0."""
         x = torch.cat([x, x.new_ones(*x.shape[:-1], 1)], dim=-1)
-        placed = one_hot(level, self.num_levels).to(x).unsqueeze(-1) * x.unsqueeze(-2)
+        placed = _is_of(level, self.num_levels).unsqueeze(-1) * x.unsqueeze(-2)
         return nn.functional.linear(placed.flatten(-2), self.weight)
 
 
@@ -40,4 +44,4 @@ class LevelLinearOut(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Transform tokens; ``level`` (tokens,) counts from 0."""
         by_level = self.linear(x).unflatten(-1, (self.num_levels, -1))
-        return (by_level * one_hot(level, self.num_levels).to(by_level).unsqueeze(-1)).sum(dim=-2)
+        return (by_level * _is_of(level, self.num_levels).unsqueeze(-1)).sum(dim=-2)
