@@ -29,8 +29,5 @@ def initialise(dit: DCSDiT, source: str | Path) -> str:
             f"A run must start from a model of its own kind, but {source} differs in {listed}. "
             "Choose the model that the recipe names, or train without `--init-from`."
         )
-    statistics = {name: buffer.clone() for name, buffer in dit.named_buffers()}
-    dit.load_state_dict(model.state_dict())
-    for name, buffer in dit.named_buffers():
-        buffer.copy_(statistics[name])
+    dit.load_state_dict(model.state_dict() | dict(dit.named_buffers()))
     return f"started from {source}"

@@ -1,18 +1,14 @@
 """``dcs-tok train``."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from dcs_common.atomic_file import write_atomically
 from dcs_common.config import config_to_dict
 from dcs_common.machine import check_device, check_seed
 from dcs_common.training import (
@@ -21,9 +17,16 @@ from dcs_common.training import (
     TrainingResult,
     World,
     joined_world,
-    train,
 )
-from dcs_common.training.checkpoint import CHECKPOINT_FILE, load_checkpoint
+from dcs_common.training.checkpoint import CHECKPOINT_FILE
+from dcs_common.training.command import (
+    MODEL_FOLDER,
+    add_training_arguments,
+    changed_training,
+    finished,
+    run_in_folder,
+    unfinished,
+)
 from dcs_tok.data import LaneConfig, LoadingConfig, PictureAndClipSource, ShardSource
 from dcs_tok.losses.perceptual import PerceptualLoss
 from dcs_tok.pictures import read_picture
@@ -36,22 +39,6 @@ from dcs_tok.training.recipes import RECIPES, tiny
 from dcs_tok.training.rescale_latents import denoising_scales, rescale_latents
 from dcs_tok.training.task import TokenizerTask
 
-MODEL_FOLDER = "model"
-RUN_FILE = "run.json"
-# What may differ between the two halves of an interrupted run.
-_MAY_CHANGE = tuple(
-    f"training.{name}"
-    for name in (
-        "steps",
-        "accumulate",
-        "compile",
-        "checkpoint_every",
-        "log_every",
-        "validate_every",
-        "images_every",
-        "parallel",
-    )
-)
 _STATISTICS_BATCHES = 64
 
 
@@ -69,29 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clip-shards", nargs="+", default=[], metavar="SHARD", help="WebDataset shards of clips"
     )
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/RECIPE")
     parser.add_argument("--init-from", metavar="MODEL", help="folder, name, hub id or linear path")
-    parser.add_argument("--tiny", action="store_true", help="the recipe's form for a laptop")
-    parser.add_argument("--plan", action="store_true", help="print what it costs and stop")
-    parser.add_argument(
-        "--memory", type=float, default=80e9, metavar="BYTES", help="of a device, for --plan"
-    )
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="for --plan")
     parser.add_argument("--validate", nargs="+", default=[], type=Path, metavar="PICTURE")
-    parser.add_argument("--steps", type=int, metavar="N")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="over all processes")
-    parser.add_argument("--accumulate", type=int, metavar="N", help="micro-batches of a step")
-    parser.add_argument("--learning-rate", type=float, metavar="RATE")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"))
-    parser.add_argument(
-        "--parallel",
-        choices=("ddp", "fsdp"),
-        help="copy the model to every process, or divide it among them",
-    )
-    parser.add_argument("--compile", action="store_true", help="use torch.compile")
-    parser.add_argument(
-        "--checkpoint-activations", action="store_true", help="trade time for memory"
-    )
     parser.add_argument(
         "--clip-share", type=float, metavar="P", help="of batches; 0: pictures only"
     )
@@ -101,8 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-perceptual", action="store_true", help="leave that loss out")
     parser.add_argument("--trunk-weights", type=Path, metavar="FILE", help="of the perceptual loss")
     parser.add_argument("--perceptual-heads", type=Path, metavar="FILE", help="likewise")
-    parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    add_training_arguments(parser)
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
@@ -110,20 +75,7 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     recipe = RECIPES[args.recipe]()
     if args.tiny:
         recipe = tiny(recipe)
-    training = replace(recipe.training, seed=args.seed, compile=args.compile)
-    for name in ("steps", "batch_size", "accumulate", "precision", "parallel"):
-        value = getattr(args, name)
-        if value is not None:
-            training = replace(training, **{name: value})
-    if args.learning_rate is not None:
-        optimizer = training.optimizer
-        matrix = optimizer.matrix_learning_rate
-        if matrix is not None:  # keep their ratio
-            matrix *= args.learning_rate / optimizer.learning_rate
-        optimizer = replace(
-            optimizer, learning_rate=args.learning_rate, matrix_learning_rate=matrix
-        )
-        training = replace(training, optimizer=optimizer)
+    training = changed_training(recipe.training, args)
     losses = recipe.losses
     if args.perceptual_trunk is not None:
         losses = replace(losses, perceptual_trunk=args.perceptual_trunk)
@@ -155,36 +107,21 @@ def run(args: argparse.Namespace) -> str:
         recipe.training.samples_per_share(world.size)
         source = _source(args, recipe, world)
         identity = config_to_dict(recipe) | {"data": source.fingerprint}
-        # Another run's folder is refused here, before a line of it changes.
-        load_checkpoint(folder, identity, _MAY_CHANGE)
-        task = _task(args, recipe, source, world, folder)
-        _make(folder)
-        if world.is_main:
-            _write_record(folder, identity, args)
-        result = train(
-            task,
+        result = run_in_folder(
+            lambda: _task(args, recipe, source, world, folder),
             source,
             recipe.training,
             folder,
             world=world,
             identity=identity,
-            may_change=_MAY_CHANGE,
+            args=args,
+            package="dcs-tok",
         )
         if not world.is_main:
             return ""
         if not result.finished:
-            return f"stopped at step {result.step} of {recipe.training.steps}; run again to go on"
+            return unfinished(result, recipe.training)
         return _finish(recipe, result, source, folder)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"The output must be a folder that can be made, but {folder} cannot be "
-            f"({error.strerror}). Name another with `--output`."
-        ) from None
 
 
 def _source(
@@ -247,16 +184,6 @@ def _read_all(paths: Sequence[Path]) -> list[Tensor]:
     return [read_picture(path).pixels for path in paths]
 
 
-def _write_record(folder: Path, identity: dict[str, Any], args: argparse.Namespace) -> None:
-    """Write down what the run is, for whoever finds the folder."""
-    record = {
-        "recipe": identity,
-        "arguments": {k: str(v) for k, v in sorted(vars(args).items()) if k != "run"},
-        "versions": {"dcs-tok": version("dcs-tok"), "torch": torch.__version__},
-    }
-    write_atomically(folder / RUN_FILE, (json.dumps(record, indent=1) + "\n").encode())
-
-
 def _finish(recipe: Recipe, result: TrainingResult, source: BatchSource, folder: Path) -> str:
     """Measure the latents and write the model folder."""
     model = result.model.eval()
@@ -267,10 +194,7 @@ def _finish(recipe: Recipe, result: TrainingResult, source: BatchSource, folder:
     model = DCSTok.from_pretrained(out).to(device)
     statistics = measure_latents(model, source.batches(_statistics_shares(recipe)))
     statistics.save(out, model.fingerprint)
-    return (
-        f"wrote {out}: {recipe.name}, {result.step} steps, {result.samples} samples, "
-        f"{result.seconds:.0f} s in this call"
-    )
+    return finished(result, recipe.name, out)
 
 
 def _statistics_shares(recipe: Recipe) -> Iterator[Share]:
