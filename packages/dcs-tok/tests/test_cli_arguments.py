@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcs_tok.command_arguments import parse_bytes, parse_frames, parse_size
+from dcs_common.command_line import parse_size
+from dcs_tok.command_arguments import parse_bytes, parse_frames
 
 from .commands import Command
 

@@ -1,7 +1,6 @@
 """The ``dcs-dit`` command."""
 
 import argparse
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -9,12 +8,10 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
+from dcs_common.command_line import run_command
 from dcs_dit.data import cache_command
 from dcs_dit.sampling import command as sampling
 from dcs_dit.training import command as training
-
-# PyTorch has an exception of its own for it on GPUs alone.
-_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,28 +53,12 @@ def _notes() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 2 for what the caller got wrong."""
     args = build_parser().parse_args(arguments)
-    try:
-        with _notes():
-            said = args.run(args)
-        if said:
-            print(said)
-    except (ValueError, OSError) as error:
-        print(f"dcs-dit: error: {error}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
-            raise
-        print(
-            "dcs-dit: error: The result must fit into memory, but does not "
-            f"({str(error).splitlines()[0] if str(error) else 'out of memory'}). "
-            "Ask for fewer samples, levels or patches.",
-            file=sys.stderr,
+    with _notes():
+        return run_command(
+            "dcs-dit",
+            lambda: args.run(args),
+            if_too_large="Ask for fewer samples, levels or patches.",
         )
-        return 2
-    except KeyboardInterrupt:
-        print("dcs-dit: interrupted", file=sys.stderr)
-        return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The ``dcs-tok`` command."""
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from dcs_common.command_line import parse_size, run_command
 from dcs_common.latents import Latents
 from dcs_common.pretrained import CONFIG_FILE
 from dcs_tok import clips, demo, klt, pictures
@@ -17,7 +17,6 @@ from dcs_tok.command_arguments import (
     frames_argument,
     load_model,
     model_arguments,
-    parse_size,
 )
 from dcs_tok.compression import command as compression
 from dcs_tok.data import packing
@@ -25,9 +24,6 @@ from dcs_tok.progress import show_progress
 from dcs_tok.tokenizer import DCSTok
 from dcs_tok.training import command as training
 from dcs_tok.training import context_task
-
-# PyTorch has an exception of its own for it on GPUs alone.
-_OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory")
 
 
 def encode(args: argparse.Namespace) -> str:
@@ -190,27 +186,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 2 for what the caller got wrong."""
     args = build_parser().parse_args(arguments)
-    try:
-        said = args.run(args)
-        if said:
-            print(said)
-    except (ValueError, OSError) as error:
-        print(f"dcs-tok: error: {error}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
-            raise
-        print(
-            "dcs-tok: error: The result must fit into memory, but does not "
-            f"({str(error).splitlines()[0] if str(error) else 'out of memory'}). "
-            "Ask for a smaller size or rate, or for fewer frames.",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("dcs-tok: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        "dcs-tok",
+        lambda: args.run(args),
+        if_too_large="Ask for a smaller size or rate, or for fewer frames.",
+        if_interrupted="; nothing was written",
+    )
 
 
 if __name__ == "__main__":

@@ -14,14 +14,6 @@ from dcs_tok.tokenizer import DCSTok
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Read ``WxH`` as (height, width)."""
-    match = re.fullmatch("([0-9]{1,6})[xX]([0-9]{1,6})", text)
-    if match and all(int(side) > 0 for side in match.groups()):
-        return int(match[2]), int(match[1])
-    raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 1280x720, but is {text!r}")
-
-
 def parse_bytes(text: str) -> int:
     """Read a number of bytes with an optional unit: 800M, 2GiB, 1000000."""
     number = text.upper().removesuffix("B").removesuffix("I")

@@ -10,8 +10,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dcs_common.command_line import name_first
 from dcs_dit.data.label_table import LabelTable
-from dcs_dit.data.picture_files import PictureFile, find_pictures, name_first
+from dcs_dit.data.picture_files import PictureFile, find_pictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from reprlib import repr as shorten
 import torch
 from torch import Tensor
 
+from dcs_common.command_line import name_first
 from dcs_dit.data.cache_plan import CachePlan
 from dcs_dit.data.cache_shard import CacheShard
 from dcs_dit.data.latent_moments import LatentMoments, LatentStatistics
-from dcs_dit.data.picture_files import name_first
 
 
 class LatentCache:

@@ -7,20 +7,11 @@ zip of it give the same pictures.
 
 import os
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-NAMED = 3
-"""A message names the first so many."""
-
-
-def name_first(names: Sequence[str]) -> str:
-    """List the first names, and say how many more there are."""
-    listed = ", ".join(names[:NAMED])
-    return listed if len(names) <= NAMED else f"{listed} and {len(names) - NAMED} more"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from dcs_common.command_line import name_first
 from dcs_dit.data.cache_config import CacheConfig
 from dcs_dit.data.labelled_pictures import LabelledPicture
-from dcs_dit.data.picture_files import PictureReader, name_first
+from dcs_dit.data.picture_files import PictureReader
 from dcs_dit.data.picture_pixels import check_pillow, decode_pixels
 
 

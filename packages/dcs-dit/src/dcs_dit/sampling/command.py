@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from dcs_common.atomic_file import check_folder_of
+from dcs_common.command_line import parse_size
 from dcs_common.entry_points import find_tokenizer
 from dcs_common.latents import Latents
 from dcs_common.machine import check_device, check_seed
@@ -36,14 +38,6 @@ _REQUEST = (
     *("label", "text", "text_encoder", "count", "first", "grid", "segments", "steps"),
     *("guidance_scale", "guidance_interval", "guidance_channels", "time_shift", "seed"),
 )
-
-
-def parse_extent(text: str) -> tuple[int, int]:
-    """Read ``WxH`` as (height, width)."""
-    match = re.fullmatch("([0-9]{1,6})[xX]([0-9]{1,6})", text)
-    if match and all(int(side) > 0 for side in match.groups()):
-        return int(match[2]), int(match[1])
-    raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT such as 16x32, but is {text!r}")
 
 
 def parse_interval(text: str) -> tuple[float, float]:
@@ -71,7 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--first", type=int, default=0, metavar="I", help="number of the first (default: 0)"
     )
-    what.add_argument("--grid", type=parse_extent, metavar="WxH", help="patches across and down")
+    what.add_argument(
+        "--grid",
+        type=partial(parse_size, example="16x32"),
+        metavar="WxH",
+        help="patches across and down",
+    )
     what.add_argument("--segments", type=int, metavar="T", help="of a clip")
     what.add_argument("--levels", type=int, metavar="M", help="default: all")
     how = parser.add_argument_group("how")
@@ -109,7 +108,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     out = parser.add_argument_group("what to write")
     out.add_argument("--output", type=Path, default=Path("samples"), metavar="FOLDER")
-    out.add_argument("--size", type=parse_extent, metavar="WxH", help="default: the trained scale")
+    out.add_argument(
+        "--size",
+        type=partial(parse_size, example="16x32"),
+        metavar="WxH",
+        help="default: the trained scale",
+    )
     out.add_argument(
         "--tokenizer", metavar="MODEL", help="that decodes (default: the one it was trained on)"
     )

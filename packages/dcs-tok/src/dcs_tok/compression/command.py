@@ -15,13 +15,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcs_common.atomic_file import check_folder_of, write_atomically
+from dcs_common.command_line import parse_size
 from dcs_tok import clips, pictures
 from dcs_tok.command_arguments import (
     allocation_arguments,
     frames_argument,
     load_model,
     parse_bytes,
-    parse_size,
 )
 from dcs_tok.compression.codec import DEFAULT_MODEL, codec_of, decompress, writer_of
 from dcs_tok.compression.compress import DEFAULT_QUALITY, compress

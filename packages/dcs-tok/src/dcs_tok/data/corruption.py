@@ -1,22 +1,14 @@
 """Keeping count of samples that cannot be read."""
 
 import logging
-from collections.abc import Sequence
 
+from dcs_common.command_line import name_first
 from dcs_tok.data.batch import TrainingBatch
 
 ALWAYS_ALLOWED = 8
 """So many may be unreadable whatever their share: a first batch says little about the rest."""
-NAMED = 3
-"""A message names the first so many."""
 
 _LOG = logging.getLogger(__name__)
-
-
-def name_first(names: Sequence[str]) -> str:
-    """List the first names, and say how many more there are."""
-    listed = ", ".join(names[:NAMED])
-    return listed if len(names) <= NAMED else f"{listed} and {len(names) - NAMED} more"
 
 
 class CorruptionCount:

@@ -23,10 +23,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcs_common.atomic_file import check_folder_of, whole_file
+from dcs_common.command_line import name_first
 from dcs_common.training import seeded_generator
 from dcs_tok.clips import import_pyav
 from dcs_tok.data.clip_frames import ClipFrames, open_clip
-from dcs_tok.data.corruption import name_first
 from dcs_tok.data.sources import SampleFile, SampleOpener, UnreadableSampleError, find_samples
 
 INDEX = "index.csv"

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
-from dcs_tok.data.corruption import name_first
+from dcs_common.command_line import name_first
 from dcs_tok.data.sources import Kind, UnreadableSampleError, kind_of, readable
 
 

@@ -28,12 +28,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dcs_common.command_line import name_first
 from dcs_common.training import Share, seeded_generator
 from dcs_common.training.epoch_order import EpochOrder
 from dcs_tok.clips import import_pyav
 from dcs_tok.data.batch import TrainingBatch, join_batches, stack_pairs
 from dcs_tok.data.clip_window import clip_pair
-from dcs_tok.data.corruption import CorruptionCount, name_first
+from dcs_tok.data.corruption import CorruptionCount
 from dcs_tok.data.geometry import BatchGeometry, ScaleConfig, geometry_of_step
 from dcs_tok.data.loading import LoadingConfig, kinds_asked_for, load
 from dcs_tok.data.pairs import picture_pair
