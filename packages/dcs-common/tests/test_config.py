@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from dcs_common.config import config_from_dict, config_to_dict
+from dcs_common.config import added, config_from_dict, config_to_dict
 from dcs_common.rope import RopeConfig
 
 
@@ -108,6 +108,47 @@ def test_missing_keys_are_errors_even_if_they_have_defaults(key: str) -> None:
     message = KEYS["config"] + f"but lacks ['{key}']. {AGAIN}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         config_from_dict(Outer, data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grown:
+    """What a later release made of ``Inner``."""
+
+    width: int
+    names: tuple[str, str] = ("a", "b")
+    depth: int | None = added(None)
+    deep: bool = added(False)
+
+
+def test_an_added_field_changes_nothing_until_it_is_used() -> None:
+    """What was stored before loads, and what is stored without it is what was stored before."""
+    before = config_to_dict(Inner(width=7))
+    grown = Grown(width=7)
+    assert config_from_dict(Grown, before) == grown
+    assert config_to_dict(grown) == before
+    assert (grown.depth, grown.deep) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "stored"),
+    [({"depth": 3}, {"depth": 3}), ({"deep": True}, {"deep": True}), ({"depth": 0}, {"depth": 0})],
+)
+def test_an_added_field_in_use_is_stored(change: dict[str, Any], stored: dict[str, Any]) -> None:
+    grown = Grown(width=7, **change)
+    data = config_to_dict(grown)
+    assert data == config_to_dict(Inner(width=7)) | stored
+    assert config_from_dict(Grown, json.loads(json.dumps(data))) == grown
+    with pytest.raises(ValueError, match=r"`config` must have the keys .* but also has"):
+        config_from_dict(Inner, data)
+
+
+def test_fields_that_are_not_added_stay_required() -> None:
+    message = (
+        "`config` must have the keys ['deep', 'depth', 'names', 'width'], but lacks ['names']. "
+        f"{AGAIN}"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        config_from_dict(Grown, {"width": 7, "deep": True})
 
 
 @pytest.mark.parametrize("data", [None, [], 3, "text"])

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcs_common.geometry import PatchGrid, patch_counts, patch_edges, segment_frames, source_grid
+from dcs_common.geometry import (
+    PatchGrid,
+    patch_counts,
+    patch_edges,
+    patches_of_side,
+    segment_frames,
+    source_grid,
+)
 
 SIDE = st.integers(16, 2000)
 
@@ -54,6 +61,23 @@ def test_counts_depend_on_the_aspect_ratio_alone(short: int, long: int, k: int, 
     assert patch_counts((size[0] * scale, size[1] * scale), k) == counts
     assert patch_counts(size[::-1], k) == counts[::-1]
     assert min(counts) == k
+
+
+@pytest.mark.parametrize(
+    ("side", "pixels", "patches"),
+    [(64, 16, 4), (128, 16, 8), (256, 16, 16), (24, 16, 2), (23, 16, 1), (1, 16, 1), (5, 2, 3)],
+)
+def test_patches_of_one_size_are_rounded_half_up_and_at_least_one(
+    side: int, pixels: int, patches: int
+) -> None:
+    assert patches_of_side(side, pixels) == patches
+
+
+@given(side=st.integers(1, 2000), pixels=st.integers(1, 100))
+def test_patches_of_one_size_always_fit(side: int, pixels: int) -> None:
+    k = patches_of_side(side, pixels)
+    assert 1 <= k <= side
+    assert abs(k * pixels - side) <= max(pixels / 2, pixels - side)
 
 
 @given(height=SIDE, width=SIDE, k=st.integers(1, 16))

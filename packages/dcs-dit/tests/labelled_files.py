@@ -4,7 +4,7 @@ import argparse
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,21 @@ class ToyTokenizer:
         raise NotImplementedError
 
 
+class ToyPosterior(ToyTokenizer):
+    """Means as the toy's tokens, and deviations that differ by level, channel and patch."""
+
+    def encode(
+        self,
+        pixels: Tensor,
+        fps: Any = None,
+        levels: Any = None,
+        patches: int | None = None,
+    ) -> Latents:
+        mean = super().encode(pixels, fps, levels, patches)
+        std = 0.05 + 0.5 * mean.tokens.flip(-1).square()
+        return replace(mean, tokens=torch.cat([mean.tokens, std], dim=-1))
+
+
 def make_cache(
     folder: Path,
     sources: Sequence[Path],
@@ -132,6 +147,7 @@ def make_cache(
     *,
     labels: Path | None = None,
     tokenizer: ToyTokenizer | None = None,
+    name: str = "toy",
     jobs: int = 1,
     job: int = 0,
 ) -> CacheResult:
@@ -140,7 +156,7 @@ def make_cache(
         find_labelled_pictures(sources, labels),
         tokenizer or ToyTokenizer(),
         config,
-        name="toy",
+        name=name,
         model="toy-nano",
     )
     return caching.run(folder, jobs=jobs, job=job)

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from dcs_common.training import Share
 from dcs_dit import DCSDiT
 from dcs_dit.config import dcs_dit_b, dcs_dit_nano, dcs_dit_s, dcs_dit_xl
-from dcs_dit.training.recipes import RECIPES
+from dcs_dit.data import LatentBatch
+from dcs_dit.training.recipes import RECIPES, tiny
+from dcs_dit.training.task import GeneratorTask
 
 from .labelled_files import error
 from .small_dit import LEVELS, small_recipe
@@ -82,3 +85,53 @@ def test_levels_are_those_of_the_model(levels: int) -> None:
         f"`levels` must be between 1 and {LEVELS}, but is {levels}. The model has {LEVELS} levels."
     ):
         small_recipe(levels=levels)
+
+
+# ---------------------------------------------------------------------- rivals
+
+RIVALS = [name for name in RECIPES if name.startswith("nano-")]
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_rivals_differ_in_what_they_are_given_alone(name: str) -> None:
+    recipe, nano = RECIPES[name](), RECIPES["nano"]()
+    given = ("num_levels", "latent_channels", "grid", "patch_pixels", "latent_form")
+    changes = {key: getattr(nano.model, key) for key in (*given, "condition_channels")}
+    assert replace(recipe.model, **changes) == nano.model
+    assert replace(recipe, name="nano", model=nano.model, condition_noise=0.0) == nano
+
+
+def test_rivals_make_equally_many_numbers() -> None:
+    """1024 for a picture of 128 px: 8 x 8 patches of 16 channels, or 4 levels of 4 x 4."""
+    numbers, sides = {}, set()
+    for name in RIVALS:
+        config = RECIPES[name]().model
+        t, h, w = config.grid
+        numbers[name] = t * h * w * config.num_levels * config.latent_channels
+        scale = 2 if config.latent_form == "msf-base" else 1
+        sides.add((scale * h * config.patch_pixels, scale * w * config.patch_pixels))
+    assert sides == {(128, 128)}
+    assert numbers.pop("nano-msf-base") == 256
+    assert numbers.pop("nano-ldm-mean-std") == 2 * 1024
+    assert set(numbers.values()) == {1024}
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_every_rival_takes_a_step(name: str) -> None:
+    recipe = tiny(RECIPES[name]())
+    config = replace(recipe.model, labels=("bee", "fox"))
+    recipe = replace(recipe, model=config)
+    t, h, w = config.grid
+    scale = 2 if config.latent_form == "msf-base" else 1
+    form = config.latent_form
+    channels = 2 * config.latent_channels if form == "posterior-sample" else config.latent_channels
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        dit = DCSDiT(config)
+        tokens = torch.randn(2, t, scale * h, scale * w, config.num_levels, channels).abs()
+    task = GeneratorTask(dit, recipe)
+    batch = LatentBatch(tokens, torch.tensor([0, 1]))
+    ((_, loss, scalars),) = task.losses(batch, Share(0, 0, 2, 2), task.networks)
+    loss.backward()
+    assert scalars["squared"] > 0.3
+    assert bool(dit.tokens_out.linear.weight.grad.any())

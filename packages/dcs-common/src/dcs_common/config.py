@@ -1,22 +1,42 @@
-"""Frozen dataclasses as JSON, strictly: unknown or missing keys are errors."""
+"""Frozen dataclasses as JSON, strictly: unknown or missing keys are errors.
+
+A field that a later release adds is an :func:`added` one: it is stored only where it differs from
+its default, so that what was saved before loads, and has the fingerprint it had.
+"""
 
 import types
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
+Value = TypeVar("Value")
+_ADDED = "dcs_common.config.added"
+
+
+def added(default: Value) -> Value:
+    """Return a dataclass field that came after configs were stored without it.
+
+    Its default must be what models did before there was the field, and may never change.
+    """
+    return field(default=default, metadata={_ADDED: True})
+
+
+def _may_be_left_out(known: "Field[Any]") -> bool:
+    return _ADDED in known.metadata
 
 
 def config_to_dict(config: object) -> dict[str, Any]:
-    """Return a nested dict of JSON values."""
+    """Return a nested dict of JSON values, without :func:`added` fields at their defaults."""
     result = {}
-    for field in fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
+    for known in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, known.name)
+        if _may_be_left_out(known) and value == known.default:
+            continue
         if is_dataclass(value):
             value = config_to_dict(value)
         elif isinstance(value, tuple):
             value = list(value)
-        result[field.name] = value
+        result[known.name] = value
     return result
 
 
@@ -28,26 +48,29 @@ def config_from_dict(cls: type[Config], data: object, where: str = "config") -> 
     """
     if not isinstance(data, dict):
         raise ValueError(f"`{where}` must be a JSON object, but is {data!r}.")
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(data) - set(known))
     if unknown:
         raise ValueError(
             f"`{where}` must have the keys {sorted(known)}, but also has {unknown}. "
             "It may come from a newer release; update, or remove them."
         )
+    absent = set(known) - set(data)
+    absent = {name for name in absent if not _may_be_left_out(known[name])}
     missing = sorted(
         name
-        for name, field in known.items()
-        if name not in data and field.default is MISSING and field.default_factory is MISSING
+        for name in absent
+        if known[name].default is MISSING and known[name].default_factory is MISSING
     )
-    optional = sorted(set(known) - set(data) - set(missing))
+    optional = sorted(absent - set(missing))
     if missing or optional:
         raise ValueError(
             f"`{where}` must have the keys {sorted(known)}, but lacks {missing + optional}. "
             "Save the model again."
         )
     hints = get_type_hints(cls)
-    return cls(**{name: _read(hints[name], data[name], f"{where}.{name}") for name in known})
+    stored = (name for name in known if name in data)
+    return cls(**{name: _read(hints[name], data[name], f"{where}.{name}") for name in stored})
 
 
 def _read(kind: Any, value: object, where: str) -> Any:

@@ -71,6 +71,11 @@ def patch_counts(size: tuple[int, int], patches: int) -> tuple[int, int]:
     return _round_half_up(patches * height, short), _round_half_up(patches * width, short)
 
 
+def patches_of_side(short_side: int, patch_pixels: int) -> int:
+    """Return k for patches of about ``patch_pixels`` a side: rounded half up, at least 1."""
+    return max(1, _round_half_up(short_side, patch_pixels))
+
+
 def patch_edges(extent: int, count: int) -> tuple[int, ...]:
     """Return the ``count + 1`` pixel edges of ``count`` patches over ``extent`` pixels."""
     return tuple(_round_half_up(i * extent, count) for i in range(count + 1))

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from dcs_common.latents import LATENT_FORMAT, Latents
 from dcs_dit.config import PRESETS, DCSDiTConfig
 from dcs_dit.model import DCSDiT
+from dcs_dit.sampling.msf import MSFStep, sample_msf
 from dcs_dit.sampling.progressive import GenerationStep, sample_progressive
 from dcs_dit.sampling.sample import sample
 from dcs_dit.sampling.state import STATE_FORMAT, GenerationState
@@ -30,8 +31,10 @@ __all__ = [
     "GenerationState",
     "GenerationStep",
     "Latents",
+    "MSFStep",
     "TextEncoder",
     "TextStates",
     "sample",
+    "sample_msf",
     "sample_progressive",
 ]

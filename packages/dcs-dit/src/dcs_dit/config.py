@@ -1,8 +1,20 @@
 """The generator's frozen config and its presets (Table 3)."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+from dcs_common.config import added
 from dcs_common.rope import RopeConfig
+
+LatentForm = Literal[
+    "plain",
+    "posterior-sample",
+    "posterior-mean",
+    "posterior-mean-std",
+    "msf-base",
+    "msf-residual",
+]
+"""What a generator is given of latents; :mod:`dcs_dit.data.latent_form` says what each is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +25,7 @@ class DCSDiTConfig:
         width, heads, blocks: of the transformer.
         num_levels: levels n that it has weights for.
         trained_levels: how many of them training has shown it; None for all.
-        latent_channels: channels c of a token.
+        latent_channels: channels c of a token, as the generator makes it.
         grid: (segments, rows, columns) that it was trained on; the default of sampling. Any other
             grid may be asked for.
         patch_pixels: pixels a side of a patch of the pictures that it was trained on, which gives
@@ -34,6 +46,9 @@ class DCSDiTConfig:
         rope: frequencies of the rotary embedding.
         tokenizer: fingerprint of the tokenizer whose latents it generates; None before training.
         tokenizer_model: that tokenizer's name, folder or hub id, for people and commands.
+        latent_form: what it is given of that tokenizer's latents.
+        condition_channels: of clean tokens that stand beside the noised ones; those of the base
+            for "msf-residual", 0 for all else.
     """
 
     width: int
@@ -57,6 +72,8 @@ class DCSDiTConfig:
     rope: RopeConfig = RopeConfig(spatial_steps=16, segment_horizon=60)  # noqa: RUF009 - frozen
     tokenizer: str | None = None
     tokenizer_model: str | None = None
+    latent_form: LatentForm = added("plain")  # noqa: RUF009 - a field
+    condition_channels: int = added(0)
 
     def __post_init__(self) -> None:
         counts = {
@@ -95,6 +112,18 @@ class DCSDiTConfig:
             raise ValueError(
                 f"`guidance_scale` must be 0 or more and finite, but is {self.guidance_scale}. "
                 "1 is no guidance."
+            )
+        if self.latent_form not in get_args(LatentForm):
+            raise ValueError(
+                f"`latent_form` must be one of {', '.join(get_args(LatentForm))}, but is "
+                f"{self.latent_form!r}."
+            )
+        beside = self.latent_channels if self.latent_form == "msf-residual" else 0
+        if self.condition_channels != beside:
+            raise ValueError(
+                f"`condition_channels` must be {beside} for the form {self.latent_form!r} of "
+                f"{self.latent_channels} channels, but is {self.condition_channels}. A residual "
+                "stands beside its base, and nothing else does."
             )
 
 

@@ -65,7 +65,7 @@ class DCSDiT(PretrainedModel):
         super().__init__(config)
         self.checkpoint_activations = False
         n, c, width = config.num_levels, config.latent_channels, config.width
-        self.tokens_in = LevelLinearIn(n, c, width)
+        self.tokens_in = LevelLinearIn(n, c + config.condition_channels, width)
         self.condition = ConditionEmbedding(width, len(config.labels))
         self.text_in = None if config.text_width is None else TextInput(config.text_width, width)
         self.blocks: Blocks[AdaLNBlock] = Blocks(
@@ -86,6 +86,11 @@ class DCSDiT(PretrainedModel):
         self.register_buffer("latent_std", torch.ones(n, c))
         self.latent_mean: Tensor
         self.latent_std: Tensor
+        if config.condition_channels:
+            self.register_buffer("condition_mean", torch.zeros(n, config.condition_channels))
+            self.register_buffer("condition_std", torch.ones(n, config.condition_channels))
+            self.condition_mean: Tensor
+            self.condition_std: Tensor
 
     # ------------------------------------------------------------------ latents
 
@@ -98,6 +103,11 @@ class DCSDiT(PretrainedModel):
         """Undo :meth:`normalise`."""
         n = tokens.shape[-2]
         return tokens * self.latent_std[:n] + self.latent_mean[:n]
+
+    def normalise_condition(self, tokens: Tensor) -> Tensor:
+        """Bring clean tokens (..., n, condition_channels) to mean 0 and deviation 1."""
+        n = tokens.shape[-2]
+        return (tokens - self.condition_mean[:n]) / self.condition_std[:n]
 
     # ------------------------------------------------------------------ velocity
 
@@ -154,7 +164,8 @@ class DCSDiT(PretrainedModel):
         """Return the velocity of a flat level-major sequence (tokens, c), in its precision.
 
         Args:
-            sequence: the active tokens at the conditions' times.
+            sequence: the active tokens at the conditions' times, clean ones beside them where the
+                model has ``condition_channels``.
             placement: where they lie; with a cache, one level after those that it holds.
             conditions: samples in the order of the layout's groups.
             cache: keys and values of lower levels at the same step; this level's are added.
@@ -175,6 +186,20 @@ class DCSDiT(PretrainedModel):
         shift, scale = conditions.last.unbind(1)
         return self.tokens_out(modulate(self.norm(x), shift, scale, layout), level)
 
+    def beside(self, noised: Tensor, clean: Tensor | None) -> Tensor:
+        """Put clean tokens beside noised ones, (..., c) and (..., condition_channels).
+
+        Raises:
+            ValueError: if there are some and must be none, or the reverse.
+        """
+        found = 0 if clean is None else clean.shape[-1]
+        if found != self.config.condition_channels:
+            raise ValueError(
+                f"Clean tokens of {self.config.condition_channels} channels must stand beside the "
+                f"noised ones, but have {found}. Give this model's own condition."
+            )
+        return noised if clean is None else torch.cat([noised, clean], dim=-1)
+
     def forward(
         self,
         noised: Tensor,
@@ -182,6 +207,7 @@ class DCSDiT(PretrainedModel):
         levels: Tensor,
         labels: Tensor | None = None,
         text: TextStates | None = None,
+        clean: Tensor | None = None,
     ) -> Tensor:
         """Return the velocity of noised, normalised latents.
 
@@ -192,10 +218,15 @@ class DCSDiT(PretrainedModel):
             levels: (b,) how many levels each sample has. Samples of different counts share a batch
                 without padding or masks.
             labels, text: as for :meth:`conditions`.
+            clean: (b, t, h, w, n, condition_channels) normalised, for a model that has them.
 
         Returns:
             (b, t, h, w, n, c), zero above each sample's level count.
+
+        Raises:
+            ValueError: if there are clean tokens and must be none, or the reverse.
         """
+        noised = self.beside(noised, clean)
         b, t, h, w, n, _ = noised.shape
         level_map = levels.cpu().view(b, 1, 1, 1).expand(b, t, h, w)
         layout = TokenLayout.of(level_map, n)

@@ -22,12 +22,14 @@ def padded_velocity(
     levels: Tensor,
     labels: Tensor | None = None,
     text: TextStates | None = None,
+    clean: Tensor | None = None,
 ) -> Tensor:
-    """Return what ``dit(noised, time, levels, labels, text)`` returns.
+    """Return what ``dit(noised, time, levels, labels, text, clean)`` returns.
 
     Every sample carries the tokens of all n levels; those above its count neither see nor are seen,
     and come out as zero.
     """
+    noised = dit.beside(noised, clean)
     b, t, h, w, n, _ = noised.shape
     layout = TokenLayout.of(torch.full((b, t, h, w), n))
     placement = dit.place(layout)

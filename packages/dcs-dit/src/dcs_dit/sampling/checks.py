@@ -181,3 +181,17 @@ def check_guidance(scale: float | None, config: DCSDiTConfig, *, is_conditional:
             f"`guidance_scale` is {scale}. Give `labels` or `texts`, or use 1."
         )
     return scale
+
+
+def check_stands_alone(config: DCSDiTConfig) -> None:
+    """Refuse a model that has to be given a base.
+
+    Raises:
+        ValueError: if it does.
+    """
+    if config.condition_channels:
+        raise ValueError(
+            f"A model of the form {config.latent_form!r} needs the base that its residual is added "
+            "to, but is sampled alone. Use `sample_msf`, or `--residual` beside the base's "
+            "`--model`."
+        )

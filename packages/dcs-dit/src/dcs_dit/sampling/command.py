@@ -1,12 +1,10 @@
 """``dcs-dit sample``."""
 
 import argparse
-import re
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,15 +19,17 @@ from dcs_common.latents import Latents
 from dcs_common.machine import check_device, check_seed
 from dcs_common.protocols import ImageTokenizer
 from dcs_dit.model import DCSDiT
-from dcs_dit.sampling.checks import check_labels
+from dcs_dit.sampling.checks import check_guidance
+from dcs_dit.sampling.items import Item, items_of, items_of_state
 from dcs_dit.sampling.memory import KINDS
-from dcs_dit.sampling.noise import sample_seeds
+from dcs_dit.sampling.msf import RESIDUAL_STEPS, sample_msf
 from dcs_dit.sampling.pictures import import_pillow
 from dcs_dit.sampling.progressive import sample_progressive
 from dcs_dit.sampling.sample import sample
 from dcs_dit.sampling.sample_files import SampleFiles
 from dcs_dit.sampling.settings import SamplingSettings
 from dcs_dit.sampling.state import GenerationState
+from dcs_dit.sampling.timing import SamplingTimes, write_record
 from dcs_dit.text import TextEncoder
 
 _DEFAULTS = SamplingSettings()
@@ -102,6 +102,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--model", metavar="MODEL", help="bundled name, folder or hub id")
     how.add_argument(
+        "--residual", metavar="MODEL", help="second stage of MSF, on top of the base `--model`"
+    )
+    how.add_argument(
+        "--residual-steps", type=int, metavar="N", help=f"of --residual (default: {RESIDUAL_STEPS})"
+    )
+    how.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="of the model"
     )
     how.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
@@ -122,26 +128,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One sample to come: its condition, where it goes, its seed."""
-
-    condition: int | str | None
-    name: str
-    seed: int
-
-
 def run(args: argparse.Namespace) -> str:
     """Generate pictures or clips as latents, and decode them."""
     check_seed(args.seed)
     device = check_device(args.device)
     _check_outputs(args)
-    dit = DCSDiT.from_pretrained(args.model).to(device)
-    if args.precision == "bfloat16":
-        dit.to(torch.bfloat16)
+    dit = _model(args.model, args, device)
+    residual = None if args.residual is None else _model(args.residual, args, device)
     encoder = _text_encoder(args)
     state = None if args.resume is None else _resumed(args)
-    items = _items(args, dit) if state is None else _items_of_state(state)
+    items = items_of(args, dit) if state is None else items_of_state(state)
     size = args.batch_size if state is None else len(items)
     batches = [items[start : start + size] for start in range(0, len(items), size)]
     if args.state is not None and len(batches) > 1:
@@ -150,18 +146,56 @@ def run(args: argparse.Namespace) -> str:
             f"{len(items)}."
         )
     files = SampleFiles(args.output, None if args.latents else _tokenizer(args, dit), args.size)
-    start = time.monotonic()
+    start, times, levels = time.monotonic(), SamplingTimes(device), set()
     for batch in batches:
         names = tuple(item.name for item in batch)
         with _bar() as bar:
-            for level, latents, reached in _generate(args, dit, batch, state, encoder, bar):
-                if reached is not None:
+            stages = _generate(args, dit, residual, batch, state, encoder, bar)
+            for level, latents, reached in times.over(stages):
+                levels.add(level)
+                if args.progressive:
                     seconds = time.monotonic() - start
                     bar.write(f"dcs-dit: level {level} after {seconds:.1f} s", file=sys.stderr)
-                    if args.state is not None:
-                        replace(reached, names=names).save(args.state)
+                if reached is not None and args.state is not None:
+                    replace(reached, names=names).save(args.state)
                 files.write(level, latents, names)
-    return f"{files.finish()} in {time.monotonic() - start:.1f} s"
+    said = files.finish()
+    models = {args.model or next(iter(DCSDiT.bundled)): dit}
+    if residual is not None:
+        models[args.residual] = residual
+    scales = [_guidance(args, model, state) for model in models.values()]
+    write_record(
+        args.output,
+        times,
+        samples=len(items),
+        steps=_steps(args, state, len(levels)),
+        batch_size=min(size, len(items)),
+        precision=args.precision,
+        models={name: model.fingerprint for name, model in models.items()},
+        guidance_scale=scales[0] if len(set(scales)) == 1 else scales,
+        seed=args.seed if state is None else None,
+    )
+    return f"{said} in {time.monotonic() - start:.1f} s"
+
+
+def _model(name: str | None, args: argparse.Namespace, device: torch.device) -> DCSDiT:
+    dit = DCSDiT.from_pretrained(name).to(device)
+    return dit.to(torch.bfloat16) if args.precision == "bfloat16" else dit
+
+
+def _guidance(args: argparse.Namespace, dit: DCSDiT, state: GenerationState | None) -> float:
+    """Return the scale that a model was sampled with."""
+    if state is not None:
+        return state.request.settings.guidance_scale
+    is_conditional = bool(args.label or args.text)
+    return check_guidance(args.guidance_scale, dit.config, is_conditional=is_conditional)
+
+
+def _steps(args: argparse.Namespace, state: GenerationState | None, levels: int) -> list[int]:
+    """Return the steps of each stage."""
+    if args.residual is not None:
+        return [args.steps, args.residual_steps or RESIDUAL_STEPS]
+    return [args.steps if state is None else state.request.settings.steps] * levels
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -177,6 +211,30 @@ def _check_outputs(args: argparse.Namespace) -> None:
         raise ValueError("`--state` is of a run that goes level by level. Add `--progressive`.")
     if args.state is not None and check_folder_of(args.state).is_dir():
         raise ValueError(f"`--state` must be a file, but {args.state} is a folder.")
+    _check_residual(args)
+
+
+def _check_residual(args: argparse.Namespace) -> None:
+    if args.residual is None:
+        if args.residual_steps is not None:
+            raise ValueError(
+                "`--residual-steps` are those of a residual, but there is none. Name its model "
+                "with `--residual`."
+            )
+        return
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = {"levels": "levels", "cache": "cache", "state": "state", "resume": "continue"}
+    given = [
+        f"`--{option}`"
+        for name, option in options.items()
+        if getattr(args, name) != parser.get_default(name)
+    ]
+    if given:
+        raise ValueError(
+            "`--residual` makes a base and what it leaves, without levels to cache or to go on "
+            f"with. Leave out {', '.join(given)}."
+        )
 
 
 def _text_encoder(args: argparse.Namespace) -> TextEncoder | None:
@@ -208,62 +266,11 @@ def _resumed(args: argparse.Namespace) -> GenerationState:
     return GenerationState.load(args.resume)
 
 
-def _items(args: argparse.Namespace, dit: DCSDiT) -> list[_Item]:
-    names = dit.config.labels
-    conditions: list[tuple[int | str | None, str]]
-    if args.label and args.text:
-        raise ValueError("Give `--label` or `--text`, but not both: they would have to be paired.")
-    if args.text:
-        conditions = [(text, _file_name(text)) for text in args.text]
-    elif args.label:
-        wanted: list[int | str] = [_label(label, names) for label in args.label]
-        if names and [label.casefold() for label in args.label] == ["all"]:
-            wanted = list(range(len(names)))
-        found = check_labels(wanted, dit.config) or ()
-        conditions = [(index, _file_name(names[index])) for index in found]
-    else:
-        conditions = [(None, "unconditional")]
-    folders = Counter(name for _, name in conditions)
-    twice = [name for name, times in folders.items() if times > 1]
-    if twice:
-        raise ValueError(
-            f"Samples of different conditions must go to different folders, but {twice[0]!r} is "
-            "that of several. Name each label or text once, and use `--count`; or run twice."
-        )
-    return [
-        _Item(condition, f"{name}/{args.first + i:05d}", seed)
-        for condition, name in conditions
-        for i, seed in enumerate(
-            sample_seeds(sample_seeds(args.seed, 1, _number(condition))[0], args.count, args.first)
-        )
-    ]
-
-
-def _label(text: str, names: Sequence[str]) -> int | str:
-    """Return a label's number if it is one; a class may be named by digits, too."""
-    return int(text) if text.isdecimal() and text not in names else text
-
-
-def _number(condition: int | str | None) -> int:
-    """Return a number that gives each class a series of its own; texts share one."""
-    return condition if isinstance(condition, int) else 0
-
-
-def _items_of_state(state: GenerationState) -> list[_Item]:
-    request = state.request
-    names = state.names or tuple(f"sample/{i:05d}" for i in range(request.num_samples))
-    labels = request.labels or (None,) * request.num_samples
-    return [_Item(*item) for item in zip(labels, names, request.seeds, strict=True)]
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w .-]", "_", text)[:60].strip(" .") or "sample"
-
-
 def _generate(
     args: argparse.Namespace,
     dit: DCSDiT,
-    batch: list[_Item],
+    residual: DCSDiT | None,
+    batch: list[Item],
     state: GenerationState | None,
     encoder: TextEncoder | None,
     bar: Any,
@@ -277,7 +284,7 @@ def _generate(
     conditions = [item.condition for item in batch]
     grid = None
     if args.grid is not None or args.segments is not None:
-        t, *patches = dit.config.grid
+        t, *patches = (residual or dit).config.grid
         grid = (args.segments or t, *(args.grid or patches))
     request: dict[str, Any] = {
         "labels": conditions if args.label else None,
@@ -291,6 +298,13 @@ def _generate(
         "time_shift": args.time_shift,
         "seeds": [item.seed for item in batch],
     }
+    if residual is not None:
+        # Only given where it was asked for: 0 is refused, not taken for the default.
+        asked = {} if args.residual_steps is None else {"residual_steps": args.residual_steps}
+        for stage in sample_msf(dit, residual, on_progress=report, **asked, **request):
+            if args.progressive or stage.level == 2:
+                yield stage.level, stage.latents, None
+        return
     if not args.progressive:
         latents = sample(dit, levels=args.levels, on_progress=report, **request)
         yield latents.num_levels, latents, None

@@ -17,7 +17,7 @@ from dcs_common.kv_cache import KeyValueCache
 from dcs_common.latents import Latents
 from dcs_common.pretrained import fingerprint
 from dcs_dit.model import DCSDiT
-from dcs_dit.sampling.checks import check_levels
+from dcs_dit.sampling.checks import check_levels, check_stands_alone
 from dcs_dit.sampling.latents import to_latents
 from dcs_dit.sampling.memory import CacheKind, check_memory
 from dcs_dit.sampling.request import make_request
@@ -66,6 +66,7 @@ def sample_progressive(
         ValueError: if the request cannot be met, the cache does not fit into memory, or the state
             is another model's. It is raised by the call, before the first level.
     """
+    check_stands_alone(dit.config)
     name = dit.fingerprint or fingerprint(config_to_dict(dit.config), dict(dit.state_dict()))
     if state is None:
         asked = make_request(dit, levels=levels, **request)  # type: ignore[arg-type]

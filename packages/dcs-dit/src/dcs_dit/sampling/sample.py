@@ -7,10 +7,11 @@ from torch import Tensor
 
 from dcs_common.latents import Latents
 from dcs_dit.model import DCSDiT
-from dcs_dit.sampling.checks import Label
+from dcs_dit.sampling.checks import Label, check_stands_alone
+from dcs_dit.sampling.joint import joint_tokens
 from dcs_dit.sampling.latents import to_latents
 from dcs_dit.sampling.request import make_request
-from dcs_dit.sampling.solver import Progress, Solver
+from dcs_dit.sampling.solver import Progress
 from dcs_dit.text import TextEncoder, TextStates
 
 
@@ -58,6 +59,7 @@ def sample(
     Raises:
         ValueError: if the request cannot be met.
     """
+    check_stands_alone(dit.config)
     request = make_request(
         dit,
         labels=labels,
@@ -74,11 +76,5 @@ def sample(
         seeds=seeds,
         generator=generator,
     )
-    with torch.no_grad():
-        solver = Solver(dit, request, keeps_conditions=False)
-        x = torch.cat([solver.noise(level) for level in range(1, request.levels + 1)], dim=1)
-        for step in range(steps):
-            x = solver.advance(x, solver.velocity(x, step), step)
-            if on_progress is not None:
-                on_progress(step + 1, steps)
-        return to_latents(dit, x.chunk(request.levels, dim=1), request.grid)
+    tokens = joint_tokens(dit, request, on_progress=on_progress)
+    return to_latents(dit, tokens, request.grid)

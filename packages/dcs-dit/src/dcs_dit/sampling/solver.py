@@ -33,12 +33,19 @@ class Solver:
         dit: the generator.
         request: what is asked for.
         keeps_conditions: whether a step is to come again, for the next level.
+        clean: (b, tokens, condition_channels) normalised, level-major, to stand beside all levels'
+            tokens, for a model that has such channels.
     """
 
     def __init__(
-        self, dit: DCSDiT, request: SamplingRequest, *, keeps_conditions: bool = True
+        self,
+        dit: DCSDiT,
+        request: SamplingRequest,
+        *,
+        keeps_conditions: bool = True,
+        clean: Tensor | None = None,
     ) -> None:
-        self.dit, self.request = dit, request
+        self.dit, self.request, self.clean = dit, request, clean
         self.keeps_conditions = keeps_conditions
         self.settings = request.settings
         self.times = request.settings.times()
@@ -105,11 +112,11 @@ class Solver:
             cache: of this step, with all lower levels.
         """
         guided = self._is_guided(step)
-        both = x.repeat(1 + guided, 1, 1)
+        both = self.dit.beside(x, self.clean).repeat(1 + guided, 1, 1)
         velocity = self.dit.velocity(
             both.flatten(0, 1), self.placement(guided, level), self.conditions(step), cache
         )
-        velocity = velocity.to(self.dtype).view(both.shape)
+        velocity = velocity.to(self.dtype).view(*both.shape[:-1], -1)
         return self.settings.guide(*velocity.chunk(2)) if guided else velocity
 
     def advance(self, x: Tensor, velocity: Tensor, step: int) -> Tensor:

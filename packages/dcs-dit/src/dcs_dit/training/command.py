@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dcs_common.config import config_to_dict
 from dcs_common.machine import check_device, check_seed
@@ -21,6 +22,8 @@ from dcs_common.training.command import (
 )
 from dcs_dit.config import DCSDiTConfig
 from dcs_dit.data.latent_cache import LatentCache
+from dcs_dit.data.latent_form import check_form, holds_posteriors, latent_form
+from dcs_dit.data.latent_moments import LatentStatistics
 from dcs_dit.data.source import LatentBatch, LatentSource
 from dcs_dit.model import DCSDiT
 from dcs_dit.text import TextEncoder
@@ -69,14 +72,17 @@ def fitted_config(recipe: Recipe, cache: LatentCache) -> DCSDiTConfig:
     """Return the model's config for the latents of a cache.
 
     Raises:
-        ValueError: if the latents have too few levels, or other channels.
+        ValueError: if the latents have too few levels, other channels or another form.
     """
     config = recipe.model
-    if cache.num_levels < config.num_levels or cache.channels != config.latent_channels:
+    check_form(config.latent_form, cache)
+    form = latent_form(config.latent_form)
+    channels = form.channels(cache.channels, is_posterior=holds_posteriors(cache))
+    if cache.num_levels < config.num_levels or channels != config.latent_channels:
         raise ValueError(
             f"The latents must have {config.num_levels} levels or more of "
             f"{config.latent_channels} channels, but the cache holds {cache.num_levels} of "
-            f"{cache.channels}. Cache the latents of another tokenizer, or of more levels."
+            f"{channels}. Cache the latents of another tokenizer, or of more levels."
         )
     dropouts = [recipe.label_dropout] * bool(cache.label_names)
     dropouts += [recipe.text_dropout] * (config.text_width is not None)
@@ -85,7 +91,7 @@ def fitted_config(recipe: Recipe, cache: LatentCache) -> DCSDiTConfig:
         trained_levels=recipe.levels,
         has_unconditional=all(dropouts),
         labels=cache.label_names,
-        grid=cache.grid,
+        grid=form.grid(cache.grid),
         patch_pixels=round(min(cache.size) / min(cache.grid[1:])),
         tokenizer=cache.tokenizer,
         tokenizer_model=cache.tokenizer_model,
@@ -155,16 +161,23 @@ def _task(
     torch.manual_seed(recipe.training.seed)
     dit = DCSDiT(recipe.model)
     dit.checkpoint_activations = args.checkpoint_activations
-    n = recipe.model.num_levels
-    mean, std = cache.statistics.mean[:n], cache.statistics.std[:n]
-    dit.latent_mean.copy_(mean)
-    # What never changes carries nothing: any deviation brings it to zero.
-    dit.latent_std.copy_(torch.where(std > 0, std, 1.0))
+    form = latent_form(recipe.model.latent_form)
+    statistics = form.statistics(cache, recipe.model.latent_channels)
+    _copy(statistics.tokens, dit.latent_mean, dit.latent_std)
+    if statistics.condition is not None:
+        _copy(statistics.condition, dit.condition_mean, dit.condition_std)
     if args.init_from is not None and not (folder / CHECKPOINT_FILE).exists():
         said = initialise(dit, args.init_from)
         if world.is_main:
             print(f"dcs-dit: {said}", file=sys.stderr)
     return GeneratorTask(dit.to(world.device), recipe, text_encoder=encoder, held_out=held_out)
+
+
+def _copy(statistics: LatentStatistics, mean: Tensor, std: Tensor) -> None:
+    """Copy those of the model's levels."""
+    mean.copy_(statistics.mean[: len(mean)])
+    # What never changes carries nothing: any deviation brings it to zero.
+    std.copy_(torch.where(statistics.std > 0, statistics.std, 1.0)[: len(std)])
 
 
 def _text_encoder(args: argparse.Namespace, cache: LatentCache) -> TextEncoder | None:

@@ -1,8 +1,11 @@
 """Starting a run from a trained model."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from dcs_common.config import config_to_dict
+from dcs_dit.config import DCSDiTConfig
 from dcs_dit.model import DCSDiT
 
 # What a model may differ in and still hold fitting weights: names and defaults, and the data.
@@ -21,7 +24,7 @@ def initialise(dit: DCSDiT, source: str | Path) -> str:
         ValueError: if the source is missing or damaged, or another kind of model.
     """
     model = DCSDiT.from_pretrained(source)
-    here, there = config_to_dict(dit.config), config_to_dict(model.config)
+    here, there = _all_of(dit.config), _all_of(model.config)
     differing = [key for key in here if here[key] != there[key] and key not in _MAY_DIFFER]
     if differing:
         listed = ", ".join(f"{k} ({there[k]} there, {here[k]} here)" for k in differing)
@@ -31,3 +34,8 @@ def initialise(dit: DCSDiT, source: str | Path) -> str:
         )
     dit.load_state_dict(model.state_dict() | dict(dit.named_buffers()))
     return f"started from {source}"
+
+
+def _all_of(config: DCSDiTConfig) -> dict[str, Any]:
+    """Return all settings as JSON values, those at defaults that files leave out, too."""
+    return {f.name: getattr(config, f.name) for f in fields(config)} | config_to_dict(config)

@@ -94,12 +94,15 @@ def _shallow(recipe: Recipe, levels: int, samples: int, blocks: int, recompute: 
         shape = (samples, *config.grid, levels, config.latent_channels)
         noised, time = torch.zeros(shape), torch.zeros(samples)
         labels = torch.zeros(samples, dtype=torch.int64) if config.labels else None
+        beside = config.condition_channels
+        clean = torch.zeros(*shape[:-1], beside) if beside else None
     dit.checkpoint_activations = recompute
 
     def forward() -> Tensor:
-        return dit(noised, time, torch.full((samples,), levels), labels)
+        return dit(noised, time, torch.full((samples,), levels), labels, clean=clean)
 
-    return measured_pass(forward, dit, [noised, time], recipe.training.precision)
+    known = [noised, time] if clean is None else [noised, time, clean]
+    return measured_pass(forward, dit, known, recipe.training.precision)
 
 
 def bytes_at(cost: CostLine, samples: int) -> float:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dcs_common.config import added
 from dcs_common.levels import LevelWeights
 from dcs_common.training import TrainingConfig
 from dcs_dit.config import DCSDiTConfig
@@ -26,6 +27,9 @@ class Recipe:
         label_dropout: share of samples that lose their label.
         text_dropout: share of samples that lose their text.
         starts_from: what ``--init-from`` is expected to be, for the reader.
+        condition_noise: deviation of the noise on the normalised base that a residual is given, at
+            most; each sample draws its own, from 0 on. In sampling the base is a generated one,
+            whose faults a model that only ever saw true ones takes for detail.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Recipe:
     label_dropout: float = 0.1
     text_dropout: float = 0.1
     starts_from: str | None = None
+    condition_noise: float = added(0.0)
 
     def __post_init__(self) -> None:
         for name in ("label_dropout", "text_dropout"):
@@ -47,6 +52,16 @@ class Recipe:
             raise ValueError(
                 f"`direction_weight` must be 0 or more, but is {self.direction_weight}. "
                 "0 leaves that loss out."
+            )
+        if not 0 <= self.condition_noise < float("inf"):
+            raise ValueError(
+                f"`condition_noise` must be 0 or more and finite, but is {self.condition_noise}. "
+                "0 leaves the base as it is."
+            )
+        if self.condition_noise and not self.model.condition_channels:
+            raise ValueError(
+                "`condition_noise` must be 0 for a model that is given no base, but is "
+                f"{self.condition_noise}. Only the form 'msf-residual' has one."
             )
         if self.levels is not None and not 1 <= self.levels <= self.model.num_levels:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from dcs_common.training import OptimizerConfig, TrainingConfig
 from dcs_dit.config import dcs_dit_b, dcs_dit_nano, dcs_dit_s, dcs_dit_xl
@@ -68,6 +69,73 @@ def nano() -> Recipe:
     )
 
 
+# ---------------------------------------------------------------------- rivals, on the same blocks
+
+
+def nano_4x4() -> Recipe:
+    """DCS beside its rivals: 4 levels of 4 x 4 tokens, the 1024 numbers that theirs have, too.
+
+    | | paper | ours |
+    | --- | --- | --- |
+    | data | - | `dcs-dit cache --patches 4 --levels 4` of the tokenizer `nano-dcs` at 128 px |
+    | hardware | - | one CPU core, as for all rivals |
+    | result | none at this size | not run |
+    """
+    return _rival("nano-4x4", num_levels=4, grid=(1, 4, 4), patch_pixels=32)
+
+
+def nano_ldm() -> Recipe:
+    """Vanilla latent diffusion: one level of 8 x 8 tokens, codes drawn from the posterior.
+
+    With one level, level-causal attention is full attention. The first of the three that Decoupled
+    LDM compares.
+
+    | | paper | ours |
+    | --- | --- | --- |
+    | data | - | `dcs-dit cache --tokenizer dcs-tok-posterior` of `nano-kl` at 128 px |
+    | hardware | - | one CPU core |
+    | result | none at this size | not run |
+    """
+    return _rival("nano-ldm", latent_form="posterior-sample")
+
+
+def nano_ldm_mean() -> Recipe:
+    """Like :func:`nano_ldm`, of the posterior's mean alone: Decoupled LDM's choice; not run.
+
+    That paper reports it as good as the sample or better, and sharper.
+    """
+    return _rival("nano-ldm-mean", latent_form="posterior-mean")
+
+
+def nano_ldm_mean_std() -> Recipe:
+    """Like :func:`nano_ldm`, of mean and deviation side by side, 32 channels; not run."""
+    return _rival("nano-ldm-mean-std", latent_form="posterior-mean-std", latent_channels=32)
+
+
+def nano_msf_base() -> Recipe:
+    """The base of MSF: 4 x 4 means of the 8 x 8 tokens that :func:`nano_ldm_mean` makes; not run.
+
+    MSF reports FID 2.08 on ImageNet at 256 px, four times faster than DiT at equal steps.
+    """
+    return _rival("nano-msf-base", latent_form="msf-base", grid=(1, 4, 4))
+
+
+def nano_msf_residual() -> Recipe:
+    """The residual of MSF, given the base with a little noise; not run.
+
+    For `dcs-dit sample --residual`, beside a model of :func:`nano_msf_base`. How strong the noise
+    is to be is our choice.
+    """
+    recipe = _rival("nano-msf-residual", latent_form="msf-residual", condition_channels=16)
+    return replace(recipe, condition_noise=0.1)
+
+
+def _rival(name: str, **model: Any) -> Recipe:
+    """Return the nano recipe with another model of the same blocks; one level of 8 x 8 patches."""
+    settings: dict[str, Any] = {"num_levels": 1, "grid": (1, 8, 8), "patch_pixels": 16} | model
+    return replace(nano(), name=name, model=replace(dcs_dit_nano(), **settings))
+
+
 def tiny(recipe: Recipe) -> Recipe:
     """Return a recipe's form for a laptop: the same losses and draws, minutes in place of days."""
     return replace(
@@ -86,4 +154,15 @@ def tiny(recipe: Recipe) -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"xl": xl, "b": b, "s": s, "nano": nano}
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "xl": xl,
+    "b": b,
+    "s": s,
+    "nano": nano,
+    "nano-4x4": nano_4x4,
+    "nano-ldm": nano_ldm,
+    "nano-ldm-mean": nano_ldm_mean,
+    "nano-ldm-mean-std": nano_ldm_mean_std,
+    "nano-msf-base": nano_msf_base,
+    "nano-msf-residual": nano_msf_residual,
+}

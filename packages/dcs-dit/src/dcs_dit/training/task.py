@@ -1,7 +1,7 @@
 """What DCS-DiT is trained for: the velocity of noised latents, for one micro-batch.
 
-latents -> normalise -> m levels a sample -> noised at time t -> model -> velocity
-                                                    data - noise --- loss --/
+latents -> form -> normalise -> m levels a sample -> noised at time t -> model -> velocity
+                                                            data - noise --- loss --/
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from dcs_common.levels import sample_level_map
 from dcs_common.training import Share, sample_generators, seeded_generator
+from dcs_dit.data.halving import doubled, halved
+from dcs_dit.data.latent_form import latent_form
 from dcs_dit.data.source import LatentBatch
 from dcs_dit.model import DCSDiT
 from dcs_dit.text import TextEncoder, TextStates
@@ -35,6 +37,7 @@ class NoisedBatch:
     levels: Tensor
     labels: Tensor | None
     text: TextStates | None
+    clean: Tensor | None = None
 
 
 class GeneratorTask:
@@ -84,7 +87,7 @@ class GeneratorTask:
         """Yield the generator's loss."""
         drawn = self.draw(batch, share)
         velocity = call["generator"](
-            drawn.noised, drawn.time, drawn.levels, drawn.labels, drawn.text
+            drawn.noised, drawn.time, drawn.levels, drawn.labels, drawn.text, drawn.clean
         )
         errors = flow_errors(velocity, drawn.target)
         levels = drawn.levels.to(velocity.device)
@@ -94,7 +97,7 @@ class GeneratorTask:
         yield "generator", total, {"squared": squared.detach(), "direction": direction.detach()}
 
     def draw(self, batch: LatentBatch, share: Share) -> NoisedBatch:
-        """Draw noise, times, level counts and dropout: the same in any division of the step."""
+        """Draw codes, noise, times, levels and dropout: the same in any division of the step."""
         recipe, config = self.recipe, self.dit.config
         n = recipe.levels or config.num_levels
         levels = sample_level_map(
@@ -104,7 +107,12 @@ class GeneratorTask:
             weights=recipe.level_weights,
             generator=seeded_generator(recipe.training.seed, "levels", share.step),
         ).flatten()[share.start : share.stop]
-        tokens = self.dit.normalise(batch.tokens[..., :n, :])
+        formed = latent_form(config.latent_form).form(
+            batch.tokens[..., :n, :],
+            config.latent_channels,
+            sample_generators(recipe.training.seed, share, "form"),
+        )
+        tokens = self.dit.normalise(formed.tokens)
         generators = sample_generators(recipe.training.seed, share, "flow")
         time = torch.cat([logit_normal_times(1, g) for g in generators]).to(tokens)
         noise = torch.stack([torch.randn(tokens.shape[1:], generator=g) for g in generators])
@@ -116,7 +124,21 @@ class GeneratorTask:
             lost = (dropped[:, 0] < recipe.label_dropout).to(none.device) | (batch.labels < 0)
             labels = torch.where(lost, none, batch.labels)
         text = self._text(batch, dropped[:, 1] < recipe.text_dropout)
-        return NoisedBatch(noised, target, time, levels, labels, text)
+        clean = None if formed.condition is None else self._clean(formed.condition, share)
+        return NoisedBatch(noised, target, time, levels, labels, text, clean)
+
+    def _clean(self, condition: Tensor, share: Share) -> Tensor:
+        """Normalise a base, and give it noise as a generated one has: alike in 2 x 2 patches."""
+        clean = self.dit.normalise_condition(condition)
+        most = self.recipe.condition_noise
+        if not most:
+            return clean
+        generators = sample_generators(self.recipe.training.seed, share, "condition")
+        shape = halved(clean[:1]).shape[1:]
+        noise = [
+            most * torch.rand((), generator=g) * torch.randn(shape, generator=g) for g in generators
+        ]
+        return clean + doubled(torch.stack(noise)).to(clean)
 
     def _text(self, batch: LatentBatch, lost: Tensor) -> TextStates | None:
         if self.text_encoder is None or batch.captions is None:
@@ -137,7 +159,7 @@ class GeneratorTask:
         drawn = self.draw(batch, Share(-1, 0, count, count))
         every = torch.full((count,), n)
         text = drawn.text
-        velocity = dit(drawn.noised, drawn.time, every, drawn.labels, text)
+        velocity = dit(drawn.noised, drawn.time, every, drawn.labels, text, drawn.clean)
         errors = flow_errors(velocity, drawn.target)
         squared = errors.squared.flatten(0, 3).mean(dim=0).tolist()
         return {f"squared_level_{i}": value for i, value in enumerate(squared, start=1)}
