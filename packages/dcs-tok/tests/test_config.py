@@ -74,10 +74,15 @@ def test_dcs_tok_nano_is_small_and_has_a_linear_path() -> None:
 
 
 def test_presets_go_by_their_names() -> None:
+    shared = replace(dcs_tok_nano(), patches_short_side=8)
     assert {name: preset() for name, preset in PRESETS.items()} == {
         "dcs-tok-b": dcs_tok_b(),
         "dcs-tok-nano": dcs_tok_nano(),
         "dcs-tok-nano-transformer": dcs_tok_nano_transformer(),
+        "dcs-tok-nano-dcs": shared,
+        "dcs-tok-nano-vanilla": replace(shared, num_levels=1, patch_pixels=16),
+        "dcs-tok-nano-fixed": replace(shared, num_levels=1),
+        "dcs-tok-nano-kl": replace(shared, num_levels=1, posterior=True),
     }
 
 
@@ -133,11 +138,26 @@ def test_configs_are_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["num_levels", "latent_channels", "patches_short_side", "segments_per_second"]
+    "name",
+    [
+        *("num_levels", "latent_channels", "patches_short_side", "segments_per_second"),
+        "patch_pixels",
+    ],
 )
 def test_sizes_below_one(name: str) -> None:
     with error(f"`{name}` must be at least 1, but is 0."):
         replace(dcs_tok_nano(), **{name: 0})
+
+
+def test_variances_come_from_an_encoder() -> None:
+    config = dcs_tok_nano()
+    alone = replace(config.canonical, encoder=None)
+    message = (
+        "`posterior` must be False in a model that is a linear path alone, but is True. "
+        "Add an encoder, which the variances come from."
+    )
+    with error(message):
+        replace(config, canonical=alone, posterior=True)
 
 
 def test_canonical_tokens_without_a_canonical_patch() -> None:

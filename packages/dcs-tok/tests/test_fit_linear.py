@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,15 @@ from dcs_common.geometry import source_grid
 from dcs_tok import klt
 from dcs_tok.canonical_patch import to_canonical
 from dcs_tok.clips import read_clip
+from dcs_tok.config import PRESETS
 from dcs_tok.linear_path import LinearPath
 from dcs_tok.patch_moments import ClipSource, picture_moments
+from dcs_tok.tokenizer import DCSTok
+from dcs_tok.training.initialise import initialise
 
 from .clip_files import clip_file, sound_file
 from .commands import Command, contents
+from .errors import error
 from .picture_files import noise, saved, small_photo
 
 FRAMES, GRID = 2, 7  # 8 levels of 16 coefficients need at least 7 x 7 x 3 values
@@ -29,6 +34,12 @@ FRAMES, GRID = 2, 7  # 8 levels of 16 coefficients need at least 7 x 7 x 3 value
 @pytest.fixture(autouse=True)
 def small_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     small = partial(klt.fit_linear_path, frames=FRAMES, grid=GRID)
+    for name in PRESETS:
+        if name.startswith("dcs-tok-nano"):
+            preset = PRESETS[name]()
+            canonical = replace(preset.canonical, frames=FRAMES, grid=GRID, cell=1)
+            shrunk = replace(preset, canonical=canonical)
+            monkeypatch.setitem(klt.PRESETS, name, lambda shrunk=shrunk: shrunk)
     monkeypatch.setattr(klt, "fit_linear_path", small)
 
 
@@ -91,6 +102,61 @@ def test_the_moving_code_rebuilds_the_clip_that_it_was_fitted_to(photos: Path, c
     assert torch.equal(errors, errors.sort(descending=True).values)
     assert errors[0] < 0.02 * pixels.var()
     assert errors[-1] < 0.1 * errors[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("dcs-tok-nano-dcs", 8),
+        *((f"dcs-tok-nano-{name}", 1) for name in ("vanilla", "fixed", "kl")),
+    ],
+)
+def test_every_rival_has_a_linear_path_of_its_own(
+    name: str, levels: int, command: Command, photos: Path, tmp_path: Path
+) -> None:
+    """From photos alone: the moving code then sees frames that repeat, and so do its vectors."""
+    out = tmp_path / "linear.safetensors"
+    command.line("fit-linear", out, "--photos", photos, "--model", name)
+    path = LinearPath(levels, 16, FRAMES, GRID)
+    path.load_state_dict(load_file(out), strict=True)
+    moving = path.moving.decode_weight.detach()[:1]
+    torch.testing.assert_close(moving[:, :, 0], moving[:, :, 1], rtol=0, atol=1e-5)
+    assert initialise(DCSTok(PRESETS[name]()), out) == f"started from the linear path {out}"
+
+
+def test_fixed_patches_are_fitted_to_patches_of_their_size(photos: Path) -> None:
+    """Pictures of 64, 67 and 71 px in patches of 7 px: k is 9, 10 and 10."""
+    found = picture_moments([photos], patch_pixels=7, grid=GRID, max_patches=10**6)
+    ninth, tenth = (
+        picture_moments([photos / name], patches=k, grid=GRID, max_patches=10**6)
+        for name, k in (("1.png", 9), ("0.png", 10))
+    )
+    third = picture_moments([photos / "2.png"], patches=10, grid=GRID, max_patches=10**6)
+    parts = (ninth, tenth, third)
+    torch.testing.assert_close(found.total, sum(part.total for part in parts))
+    assert found.weight == pytest.approx(sum(part.weight for part in parts))
+
+
+def test_a_vanilla_path_is_that_of_patches_of_16_pixels(
+    command: Command, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "linear.safetensors"
+    command.line("fit-linear", out, "--photos", photos, "--model", "dcs-tok-nano-vanilla")
+    moments = picture_moments([photos], patch_pixels=16, grid=GRID)
+    expected = klt.karhunen_loeve([(moments, 1.0)], frames=1, levels=1)
+    found = load_file(out)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[f"still.{key}"], value)
+
+
+@pytest.mark.parametrize("given", [{}, {"patches": 3, "patch_pixels": 4}])
+def test_patches_are_counted_or_measured(given: dict[str, int]) -> None:
+    message = (
+        "One of `patches` and `patch_pixels` must be given, but they are "
+        f"{given.get('patches')} and {given.get('patch_pixels')}. Leave the other out."
+    )
+    with error(message):
+        picture_moments([], grid=GRID, **given)
 
 
 def test_photos_may_come_in_a_zip(

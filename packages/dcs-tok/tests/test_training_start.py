@@ -103,3 +103,18 @@ def test_latent_statistics_are_those_of_active_tokens(tmp_path: Path) -> None:
     assert (content["format"], content["tokenizer"]) == (1, "abc")
     assert content["tokens"] == [len(torch.cat(values)) for values in chosen]
     assert torch.tensor(content["std"]).shape == (LEVELS, 7)
+
+
+def test_a_model_of_fixed_patches_starts_from_one_of_a_fixed_count(tmp_path: Path) -> None:
+    """What a patch is asked to be is no matter for the weights; whether they give variances is."""
+    config = CONFIGS["nano"]()
+    perturbed(config, torch.float32).save_pretrained(tmp_path)
+    tok = fresh(replace(config, patch_pixels=5))
+    assert initialise(tok, tmp_path) == f"started from {tmp_path}"
+    message = (
+        f"A run must start from a model of its own kind, but {tmp_path} differs in "
+        "posterior (False there, True here). Choose the model that the recipe names, or train "
+        "without `--init-from`."
+    )
+    with error(message):
+        initialise(fresh(replace(config, posterior=True)), tmp_path)

@@ -6,6 +6,7 @@ from dcs_tok.allocation import allocate_levels
 from dcs_tok.compression.codec import decompress
 from dcs_tok.compression.compress import compress
 from dcs_tok.config import PRESETS, DCSTokConfig, dcs_tok_b, dcs_tok_nano
+from dcs_tok.posterior_tokenizer import PosteriorTokenizer
 from dcs_tok.tokenizer import DCSTok, DecodingStep
 
 __version__ = version("dcs-tok")
@@ -15,6 +16,7 @@ __all__ = [
     "DCSTok",
     "DCSTokConfig",
     "DecodingStep",
+    "PosteriorTokenizer",
     "allocate_levels",
     "compress",
     "dcs_tok_b",

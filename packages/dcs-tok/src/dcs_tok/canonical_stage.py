@@ -16,6 +16,7 @@ from torch import Tensor
 from dcs_common.recompute import call
 from dcs_tok.canonical_network import DecoderNetwork, EncoderNetwork, in_strips
 from dcs_tok.linear_path import LinearCode
+from dcs_tok.posterior import sum_of_parts
 
 # Activations alive at once in a network, in multiples of a cell's channels.
 _LIVE_ACTIVATIONS = 8
@@ -46,7 +47,7 @@ class CanonicalStage:
         rows = self._rows_at_once(picture.shape, self.encoder)
         network = partial(call, self.encoder, recompute=self.recompute)
         added = in_strips(network, (picture,), self.encoder.body.reach(), rows)
-        return code + added[..., :levels, :].to(code)
+        return sum_of_parts(code, added[..., :levels, :].to(code))
 
     def decode(self, latents: Tensor, level_map: Tensor, level: int | None = None) -> Tensor:
         """Return the canonical picture (b, h, w, F, g, g, 3).

@@ -95,10 +95,14 @@ def info(args: argparse.Namespace) -> str:
     if path.is_dir() or (args.input in DCSTok.bundled) or path.name == CONFIG_FILE:
         tok = DCSTok.from_pretrained(path.parent if path.name == CONFIG_FILE else args.input)
         count = sum(parameter.numel() for parameter in tok.parameters())
+        fixed = tok.config.patch_pixels
+        patches = f"k = {tok.config.patches_short_side}" if fixed is None else f"{fixed} px patches"
+        channels = f"{tok.config.latent_channels} channels"
+        if tok.config.posterior:
+            channels += " with variances"
         return (
             f"{args.input}: DCS-Tok, {count / 1e6:.2f} M parameters, {tok.config.num_levels} "
-            f"levels of {tok.config.latent_channels} channels, k = "
-            f"{tok.config.patches_short_side}, fingerprint {tok.fingerprint}"
+            f"levels of {channels}, {patches}, fingerprint {tok.fingerprint}"
         )
     latents = Latents.load(path)
     b, t, h, w, _, c = latents.tokens.shape
@@ -141,7 +145,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--levels", type=int, metavar="N", help="levels (default: all)")
     allocation_arguments(command)
     command.add_argument(
-        "--patches", type=int, metavar="K", help="patches along the short side (default: 16)"
+        "--patches",
+        type=int,
+        metavar="K",
+        help="patches along the short side (default: the model's)",
     )
     frames_argument(command)
     command.set_defaults(run=encode)

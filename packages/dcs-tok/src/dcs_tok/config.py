@@ -1,9 +1,11 @@
 """The tokenizer's frozen config and its presets (Table 3)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dcs_common.attention import PixelAttention
+from dcs_common.config import added
+from dcs_common.geometry import patches_of_side
 from dcs_common.rope import RopeConfig
 
 PixelTokens = Literal["source", "canonical"]
@@ -125,6 +127,11 @@ class DCSTokConfig:
             beyond the resampling.
         canonical: the canonical patch, needed for canonical pixel tokens or the linear path.
         patch_rope, trunk_rope: rotary frequencies inside and across patches.
+        patch_pixels: side of a patch in pixels of the source, for a vanilla tokenizer whose tokens
+            grow with the scale (Fig. 1): k then follows from the size and takes the place of
+            ``patches_short_side``. None (the paper) for one k at every scale.
+        posterior: encode a mean and a variance for each latent, as a variational autoencoder does
+            (:mod:`dcs_tok.posterior`); False (the paper) for latents without chance.
     """
 
     num_levels: int = 8
@@ -139,6 +146,8 @@ class DCSTokConfig:
     canonical: CanonicalConfig | None = None
     patch_rope: RopeConfig
     trunk_rope: RopeConfig
+    patch_pixels: int | None = added(None)
+    posterior: bool = added(False)
 
     def __post_init__(self) -> None:
         sizes = {
@@ -147,6 +156,8 @@ class DCSTokConfig:
             "patches_short_side": self.patches_short_side,
             "segments_per_second": self.segments_per_second,
         }
+        if self.patch_pixels is not None:
+            sizes["patch_pixels"] = self.patch_pixels
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {size}.")
@@ -164,6 +175,23 @@ class DCSTokConfig:
                 f"be None beside a linear path, but {present} are given "
                 f"{'with' if has_code else 'without'} a linear path."
             )
+        has_network = self.canonical is not None and self.canonical.encoder is not None
+        if self.posterior and not (present or has_network):
+            raise ValueError(
+                "`posterior` must be False in a model that is a linear path alone, but is True. "
+                "Add an encoder, which the variances come from."
+            )
+
+    @property
+    def encoder_channels(self) -> int:
+        """Channels that an encoder writes: d, or 2 d with a variance for each."""
+        return 2 * self.latent_channels if self.posterior else self.latent_channels
+
+    def patches_of(self, size: tuple[int, int]) -> int:
+        """Return k, the patches along the short side, that pixels of ``size`` get by default."""
+        if self.patch_pixels is None:
+            return self.patches_short_side
+        return patches_of_side(min(size), self.patch_pixels)
 
 
 def dcs_tok_b() -> DCSTokConfig:
@@ -216,8 +244,32 @@ def dcs_tok_nano_transformer() -> DCSTokConfig:
     )
 
 
+def dcs_tok_nano_dcs() -> DCSTokConfig:
+    """The nano networks over 8 x 8 patches: what the three rivals below are compared with."""
+    return replace(dcs_tok_nano(), patches_short_side=8)
+
+
+def dcs_tok_nano_vanilla() -> DCSTokConfig:
+    """Rival: a vanilla tokenizer (Fig. 1), one level of patches of 16 pixels at every scale."""
+    return replace(dcs_tok_nano_dcs(), num_levels=1, patch_pixels=16)
+
+
+def dcs_tok_nano_fixed() -> DCSTokConfig:
+    """Rival: a fixed capacity (Fig. 1), one level of 8 x 8 patches at every scale."""
+    return replace(dcs_tok_nano_dcs(), num_levels=1)
+
+
+def dcs_tok_nano_kl() -> DCSTokConfig:
+    """Rival: the fixed capacity as a variational autoencoder, as latent diffusion models use."""
+    return replace(dcs_tok_nano_fixed(), posterior=True)
+
+
 PRESETS = {
     "dcs-tok-b": dcs_tok_b,
     "dcs-tok-nano": dcs_tok_nano,
     "dcs-tok-nano-transformer": dcs_tok_nano_transformer,
+    "dcs-tok-nano-dcs": dcs_tok_nano_dcs,
+    "dcs-tok-nano-vanilla": dcs_tok_nano_vanilla,
+    "dcs-tok-nano-fixed": dcs_tok_nano_fixed,
+    "dcs-tok-nano-kl": dcs_tok_nano_kl,
 }

@@ -10,6 +10,7 @@ from dcs_common.latents import Latents
 from dcs_common.levels import check_level_map
 from dcs_tok.config import DCSTokConfig
 from dcs_tok.pixels import check_size
+from dcs_tok.posterior import mean_alone
 
 
 def decoding_target(
@@ -29,6 +30,7 @@ def decoding_target(
     Raises:
         ValueError: naming requirement, value and remedy.
     """
+    latents = mean_alone(latents, config)
     _check_origin(latents, config, fingerprint)
     if levels is not None:
         latents = _cut(latents, levels)

@@ -221,7 +221,8 @@ def run(photo: str | PathLike[str] | None, folder: Path, tok: DCSTok) -> str:
         ValueError: if the photo cannot be read or is too small for the model's grid.
     """
     pixels = read_picture(PHOTO if photo is None else photo).pixels
-    short, needed = min(pixels.shape[2:]), 2 * tok.config.patches_short_side
+    short = min(pixels.shape[2:])
+    needed = 2 * tok.config.patches_of((pixels.shape[2], pixels.shape[3]))
     if short < needed:
         raise ValueError(
             f"The photo's shorter side must have at least {needed} pixels, but has {short}. "

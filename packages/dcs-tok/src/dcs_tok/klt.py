@@ -26,6 +26,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dcs_common.atomic_file import write_atomically
+from dcs_common.geometry import patches_of_side
+from dcs_tok.config import PRESETS, DCSTokConfig
 from dcs_tok.patch_moments import ClipSource, PatchMoments, clip_moments, picture_moments
 
 ERROR_FLOOR = 1e-4
@@ -121,25 +123,36 @@ def fit_linear_path(
     frames: int = 4,
     grid: int = 16,
     segments_per_second: int = 6,
+    levels: int = 8,
+    level_size: int = 16,
+    patch_pixels: int | None = None,
 ) -> dict[str, Tensor]:
     """Fit the codes of still and moving segments (:class:`dcs_tok.linear_path.LinearPath`).
 
     Args:
         pictures: folders, zips and files.
-        clips: what moves.
+        clips: what moves. Without any, the moving code is that of frames which repeat.
         frames, grid: the canonical patch.
         segments_per_second: k_t of the clips.
+        levels, level_size: n and d of the code.
+        patch_pixels: side of the patches in pixels, of a model that has one size at every scale.
 
     Returns:
         The linear path's state dict.
     """
-    stills = {k: picture_moments(pictures, patches=k, grid=grid) for k in PICTURE_WEIGHTS}
-    still = karhunen_loeve([(stills[k], PICTURE_WEIGHTS[k]) for k in stills], frames=1)
-    kinds = [(stills[16], STILLS_AMONG_MOVING)]
-    for short_side, stride in CLIP_SETTINGS:
+    if patch_pixels is None:
+        stills = {k: picture_moments(pictures, patches=k, grid=grid) for k in PICTURE_WEIGHTS}
+        weighted = [(stills[k], PICTURE_WEIGHTS[k]) for k in stills]
+        resting = stills[16]
+    else:
+        resting = picture_moments(pictures, patch_pixels=patch_pixels, grid=grid)
+        weighted = [(resting, 1.0)]
+    still = karhunen_loeve(weighted, frames=1, levels=levels, level_size=level_size)
+    kinds = [(resting, STILLS_AMONG_MOVING)]
+    for short_side, stride in CLIP_SETTINGS if clips else ():
         moments = clip_moments(
             clips,
-            patches=16,
+            patches=16 if patch_pixels is None else patches_of_side(short_side, patch_pixels),
             frames=frames,
             grid=grid,
             segments_per_second=segments_per_second,
@@ -147,7 +160,7 @@ def fit_linear_path(
             stride=stride,
         )
         kinds.append((moments, 1.0))
-    moving = karhunen_loeve(kinds, frames=frames)
+    moving = karhunen_loeve(kinds, frames=frames, levels=levels, level_size=level_size)
     return {
         f"{name}.{key}": tensor
         for name, code in (("still", still), ("moving", moving))
@@ -172,13 +185,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips",
         type=_clip_source,
         nargs="+",
-        required=True,
-        help="files, each with an optional range of frames: clip.mp4@0:600",
+        default=[],
+        help="files, each with an optional range of frames: clip.mp4@0:600; default: none, for a "
+        "model of pictures",
+    )
+    parser.add_argument(
+        "--model",
+        choices=[name for name, preset in PRESETS.items() if _has_linear_path(preset())],
+        default="dcs-tok-nano",
+        help="preset that the path goes into (default: %(default)s)",
     )
 
 
+def _has_linear_path(config: DCSTokConfig) -> bool:
+    return config.canonical is not None and config.canonical.linear_path
+
+
 def run(arguments: argparse.Namespace) -> str:
-    """Fit the linear path of the nano model to pictures and clips (minutes)."""
-    tensors = fit_linear_path(arguments.photos, arguments.clips)
+    """Fit the linear path of a small model to pictures and clips (minutes)."""
+    config = PRESETS[arguments.model]()
+    assert config.canonical is not None, "only presets with a linear path can be chosen"
+    tensors = fit_linear_path(
+        arguments.photos,
+        arguments.clips,
+        frames=config.canonical.frames,
+        grid=config.canonical.grid,
+        segments_per_second=config.segments_per_second,
+        levels=config.num_levels,
+        level_size=config.latent_channels,
+        patch_pixels=config.patch_pixels,
+    )
     write_atomically(arguments.output, save(tensors))
     return f"wrote {arguments.output}: a linear path of {len(tensors)} tensors"

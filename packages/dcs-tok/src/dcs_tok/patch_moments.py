@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcs_common.geometry import PatchGrid, source_grid
+from dcs_common.geometry import PatchGrid, patches_of_side, source_grid
 from dcs_common.resample import resize
 from dcs_tok.canonical_patch import to_canonical
 from dcs_tok.clips import import_pyav
@@ -214,18 +214,31 @@ def add_sampled(
 def picture_moments(
     sources: Sequence[Path],
     *,
-    patches: int,
     grid: int,
+    patches: int | None = None,
+    patch_pixels: int | None = None,
     short_side: int | None = None,
     max_patches: int = 400,
 ) -> PatchMoments:
-    """Gather the moments of pictures cut into ``patches`` along their short side."""
+    """Gather the moments of pictures cut into ``patches`` along their short side.
+
+    With ``patch_pixels`` in its place, into patches of so many pixels a side.
+
+    Raises:
+        ValueError: unless one of both is given, or if there is no picture.
+    """
+    if (patches is None) == (patch_pixels is None):
+        raise ValueError(
+            "One of `patches` and `patch_pixels` must be given, but they are "
+            f"{patches} and {patch_pixels}. Leave the other out."
+        )
     moments = PatchMoments(1, grid)
     generator = torch.Generator().manual_seed(0)
     for picture in read_pictures(sources):
         pixels = to_short_side(picture, short_side)[:, None]
         size = (pixels.shape[-2], pixels.shape[-1])
-        cut = source_grid(size, 1, None, patches=patches, segments_per_second=1)
+        k = patches or patches_of_side(min(size), patch_pixels or 1)
+        cut = source_grid(size, 1, None, patches=k, segments_per_second=1)
         add_sampled(moments, pixels, cut, max_patches, generator)
     if not moments.weight:
         raise ValueError(

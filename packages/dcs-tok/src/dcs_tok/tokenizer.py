@@ -18,12 +18,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from dcs_common.geometry import (
-    PatchGrid,
-    Rate,
-    source_grid,
-    start_anchored_phase,
-)
+from dcs_common.geometry import PatchGrid, Rate, source_grid, start_anchored_phase
 from dcs_common.kv_cache import KeyValueCache
 from dcs_common.latents import Latents
 from dcs_common.levels import check_level_map
@@ -40,6 +35,7 @@ from dcs_tok.patch_work import DEFAULT_MAX_MEMORY
 from dcs_tok.patchifier import Patchifier
 from dcs_tok.pixel_tokens import PixelTokens
 from dcs_tok.pixels import check_pixels
+from dcs_tok.posterior import as_posterior, mean_alone, start_without_variance, sum_of_parts
 from dcs_tok.trunk import Trunk
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -94,7 +90,10 @@ class DCSTok(PretrainedModel):
         n, d = config.num_levels, config.latent_channels
         channels = self.pixel_tokens.channels
         self.patchifier = Patchifier(patchifier, config.patch_rope, channels, n)
-        self.encoder = Trunk(encoder, config.trunk_rope, patchifier.width, d, n)
+        written = config.encoder_channels
+        self.encoder = Trunk(encoder, config.trunk_rope, patchifier.width, written, n)
+        if config.posterior:
+            start_without_variance(self.encoder.tokens_out)
         self.decoder = Trunk(decoder, config.trunk_rope, d, depatchifier.width, n)
         self.depatchifier = Depatchifier(
             depatchifier, config.patch_rope, depatchifier.width, channels, n
@@ -107,7 +106,9 @@ class DCSTok(PretrainedModel):
             return
         n, d = config.num_levels, config.latent_channels
         self.linear_path = LinearPath(n, d, canonical.frames, canonical.grid)
-        self.encoder_networks = for_both_kinds(EncoderNetwork, canonical.encoder, canonical, n, d)
+        self.encoder_networks = for_both_kinds(
+            EncoderNetwork, canonical.encoder, canonical, n, config.encoder_channels
+        )
         self.decoder_networks = for_both_kinds(DecoderNetwork, canonical.decoder, canonical, n, d)
         # What stands beside the linear path starts as an exact zero.
         if self.encoder is not None and self.depatchifier is not None:
@@ -168,55 +169,58 @@ class DCSTok(PretrainedModel):
         Raises:
             ValueError: naming requirement, value and remedy.
         """
-        clip, rate = check_pixels(pixels, fps)
-        grid, phase = self._source_grid(clip, rate, patches, anchor)
-        n = self.config.num_levels
-        shape = (len(clip), *grid.shape)
-        level_map = check_level_map(n if levels is None else levels, shape, n)
-        return self._encode(clip, grid, level_map, rate, phase)
+        latents = self.latents_of(pixels, fps, levels, patches, anchor=anchor)
+        return mean_alone(latents, self.config)
 
-    def _source_grid(
-        self, clip: Tensor, fps: Fraction | None, patches: int | None, anchor: str
-    ) -> tuple[PatchGrid, Fraction]:
-        phase = Fraction(0)
-        if anchor not in ("end", "start"):
-            raise ValueError(f"`anchor` must be 'end' or 'start', but is {anchor!r}.")
-        if anchor == "start" and fps is not None:
-            phase = start_anchored_phase(clip.shape[2], fps, self.config.segments_per_second)
+    def latents_of(
+        self,
+        pixels: Tensor,
+        fps: Rate | None = None,
+        levels: int | Tensor | None = None,
+        patches: int | None = None,
+        *,
+        anchor: Literal["end", "start"] = "end",
+    ) -> Latents:
+        """Encode differentiably; arguments as for :meth:`encode`.
+
+        Latents of a model with ``config.posterior`` have 2 d channels: means, then deviations.
+        """
+        clip, rate = check_pixels(pixels, fps)
+        size, config = (clip.shape[3], clip.shape[4]), self.config
+        phase = self._phase(clip, rate, anchor)
         grid = source_grid(
-            (clip.shape[3], clip.shape[4]),
+            size,
             clip.shape[2],
-            fps,
-            patches=self.config.patches_short_side if patches is None else patches,
-            segments_per_second=self.config.segments_per_second,
+            rate,
+            patches=config.patches_of(size) if patches is None else patches,
+            segments_per_second=config.segments_per_second,
             phase=phase,
         )
-        return grid, phase
-
-    def _encode(
-        self,
-        clip: Tensor,
-        grid: PatchGrid,
-        level_map: Tensor,
-        fps: Fraction | None,
-        phase: Fraction,
-    ) -> Latents:
-        levels = int(level_map.max())
-        patch_tokens, code = self._patch_stage().encode(clip, grid, level_map, levels)
+        shape, n = (len(clip), *grid.shape), config.num_levels
+        level_map = check_level_map(n if levels is None else levels, shape, n)
+        highest = int(level_map.max())
+        patch_tokens, code = self._patch_stage().encode(clip, grid, level_map, highest)
         if patch_tokens is not None and self.encoder is not None:
             layout = TokenLayout.of(level_map)
             tokens = layout.scatter(self.encoder(layout.gather(patch_tokens), layout))
-            code = tokens if code is None else tokens + code
+            code = tokens if code is None else sum_of_parts(code, tokens)
         assert code is not None, "a tokenizer has a transformer or a canonical code"
         return Latents(
-            tokens=code,
+            tokens=as_posterior(code, level_map) if config.posterior else code,
             levels=level_map.to(code.device),
-            size=(clip.shape[3], clip.shape[4]),
-            fps=fps,
+            size=size,
+            fps=rate,
             frames=clip.shape[2],
             phase=phase,
             tokenizer=self.fingerprint,
         )
+
+    def _phase(self, clip: Tensor, fps: Fraction | None, anchor: str) -> Fraction:
+        if anchor not in ("end", "start"):
+            raise ValueError(f"`anchor` must be 'end' or 'start', but is {anchor!r}.")
+        if anchor == "end" or fps is None:
+            return Fraction(0)
+        return start_anchored_phase(clip.shape[2], fps, self.config.segments_per_second)
 
     # ---------------------------------------------------------------- decoding
 
@@ -231,7 +235,8 @@ class DCSTok(PretrainedModel):
         """Decode to pixels in [0, 1]: (b, 3, H, W), or (b, 3, T, H, W) for clips.
 
         Args:
-            latents: from this tokenizer or from a generator trained on its latents.
+            latents: from this tokenizer or from a generator trained on its latents; of means and
+                deviations (:meth:`latents_of`) the means.
             size: (height, width), any that gives each patch a pixel; default the source's.
             fps: frames per second for clips; default the source's. T becomes
                 ``max(1, ceil(frames * fps / source fps))``.
@@ -338,13 +343,9 @@ class DCSTok(PretrainedModel):
             disturb: makes of the latents the tokens that are decoded, say with noise.
 
         Returns:
-            The reconstruction, not clamped, and the latents as encoded.
+            The reconstruction, not clamped, and what :meth:`latents_of` gives.
         """
-        clip, rate = check_pixels(pixels, fps)
-        grid, phase = self._source_grid(clip, rate, patches, "end")
-        n = self.config.num_levels
-        level_map = check_level_map(n if levels is None else levels, (len(clip), *grid.shape), n)
-        latents = self._encode(clip, grid, level_map, rate, phase)
+        latents = self.latents_of(pixels, fps, levels, patches)
         decoded = latents
         if disturb is not None:
             decoded = replace(latents, tokens=disturb(latents))

@@ -57,11 +57,12 @@ def allocate_levels(
             f"{tok.config.num_levels}, but are {minimum}, {average} and {maximum}. Change them."
         )
     clip, rate = check_pixels(pixels, fps)
+    size = (clip.shape[3], clip.shape[4])
     grid = source_grid(
-        (clip.shape[3], clip.shape[4]),
+        size,
         clip.shape[2],
         rate,
-        patches=tok.config.patches_short_side if patches is None else patches,
+        patches=tok.config.patches_of(size) if patches is None else patches,
         segments_per_second=tok.config.segments_per_second,
     )
     if method == "entropy":

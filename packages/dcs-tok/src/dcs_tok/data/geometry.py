@@ -11,7 +11,8 @@ from typing import Literal
 
 import torch
 
-from dcs_common.geometry import Rate, exact_rate, frames_at_rate
+from dcs_common.config import added
+from dcs_common.geometry import Rate, exact_rate, frames_at_rate, patches_of_side
 from dcs_common.training import seeded_generator
 from dcs_tok.data.sources import Kind
 
@@ -27,6 +28,9 @@ class ScaleConfig:
         short_sides: pixels along the shorter side.
         aspects: (height, width) in any unit, such as (3, 4).
         patches: values of k, the patches along the shorter side.
+        patch_pixels: side of a patch in pixels, from which k follows in place of ``patches``, for
+            a tokenizer whose tokens grow with the scale
+            (:attr:`dcs_tok.DCSTokConfig.patch_pixels`).
         asymmetric: draw the target's scale independently of the input's; else they are equal.
         crop: ``"largest"`` takes the largest region of the aspect, at a random place, and resizes
             it to both scales (the paper's). ``"native"`` takes as many source pixels as the
@@ -53,6 +57,7 @@ class ScaleConfig:
     first_frames: bool = False
     fps: tuple[Rate, ...] = (24,)
     clip_seconds: float = 2 / 3
+    patch_pixels: int | None = added(None)
 
     def __post_init__(self) -> None:
         for name in ("short_sides", "aspects", "patches", "fps"):
@@ -80,12 +85,36 @@ class ScaleConfig:
             )
         for rate in self.fps:
             exact_rate(rate)
-        if max(self.short_sides) < min(self.patches):
+        if self.patch_pixels is not None:
+            if self.patch_pixels < 1:
+                raise ValueError(
+                    f"`patch_pixels` must be at least 1 or None, but is {self.patch_pixels}."
+                )
+            if self.asymmetric:
+                raise ValueError(
+                    "`asymmetric` must be False with `patch_pixels`, but is True: input and target "
+                    "share a grid, and a fixed patch ties it to one scale. Leave one of them out."
+                )
+        elif max(self.short_sides) < min(self.patches):
             raise ValueError(
                 "A short side must have at least one pixel per patch, but `short_sides` are "
                 f"{self.short_sides} and `patches` {self.patches}. Give larger sides or fewer "
                 "patches."
             )
+
+    def drawable_patches(self) -> tuple[int, ...]:
+        """Return the values of k to draw from: those that some short side has pixels for."""
+        largest = max(self.short_sides)
+        if self.patch_pixels is not None:
+            return tuple(patches_of_side(side, self.patch_pixels) for side in self.short_sides)
+        return tuple(k for k in self.patches if k <= largest)
+
+    def sides_of(self, patches: int) -> tuple[int, ...]:
+        """Return the short sides to draw from once k is known."""
+        if self.patch_pixels is not None:
+            pairs = zip(self.short_sides, self.drawable_patches(), strict=True)
+            return tuple(side for side, k in pairs if k == patches)
+        return tuple(side for side in self.short_sides if side >= patches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +170,15 @@ def draw_geometry(config: ScaleConfig, generator: torch.Generator, kind: Kind) -
     """Draw the scales of one step.
 
     k comes first, then the short sides among those with a pixel for every patch; all values of
-    a list are equally likely.
+    a list are equally likely. With fixed patches, all short sides are.
     """
 
     def drawn(count: int) -> int:
         return int(torch.randint(count, (), generator=generator))
 
-    possible = [k for k in config.patches if k <= max(config.short_sides)]
+    possible = config.drawable_patches()
     patches = possible[drawn(len(possible))]
-    sides = [side for side in config.short_sides if side >= patches]
+    sides = config.sides_of(patches)
     aspect = config.aspects[drawn(len(config.aspects))]
     side, target_side = sides[drawn(len(sides))], sides[drawn(len(sides))]
     size = scaled_size(aspect, side, patches)

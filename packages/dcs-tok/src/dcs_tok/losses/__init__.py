@@ -7,5 +7,6 @@
 :mod:`~dcs_tok.losses.perceptual`         L_percept
 :mod:`~dcs_tok.losses.adversarial`        L_adv and lambda
 :mod:`~dcs_tok.losses.margin`             L_margin
+:mod:`~dcs_tok.losses.kl`                 of a rival: latents with a variance
 ========================================  =======================
 """

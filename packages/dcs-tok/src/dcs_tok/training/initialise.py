@@ -1,7 +1,8 @@
 """Starting a run from weights that are there already (``--init-from``)."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -32,9 +33,9 @@ def initialise(
     if path.suffix == ".safetensors":
         return _linear_path(tok, path)
     model = DCSTok.from_pretrained(source)
-    here, there = config_to_dict(tok.config), config_to_dict(model.config)
+    here, there = _settings(tok), _settings(model)
     differing = [key for key in here if here[key] != there[key]]
-    allowed = {"patches_short_side"} | ({"num_levels"} if grows_levels else set())
+    allowed = {"patches_short_side", "patch_pixels"} | ({"num_levels"} if grows_levels else set())
     if grows_blocks and _has_more_blocks(tok, model):
         allowed.add("canonical")
     if set(differing) - allowed or model.config.num_levels > tok.config.num_levels:
@@ -62,6 +63,12 @@ def initialise(
         return f"started from {source}"
     levels = f"{model.config.num_levels} levels to {tok.config.num_levels}"
     return f"started from {source}, grown from {levels}"
+
+
+def _settings(tok: DCSTok) -> dict[str, Any]:
+    """Return the config as JSON values, those at their defaults included."""
+    values = {item.name: getattr(tok.config, item.name) for item in fields(tok.config)}
+    return values | config_to_dict(tok.config)
 
 
 def _has_more_blocks(tok: DCSTok, model: DCSTok) -> bool:

@@ -105,9 +105,8 @@ def largest_geometry(recipe: Recipe) -> BatchGeometry:
             torch.Generator(),
             "clip" if scales.clip_share else "picture",
         )
-        for patches in scales.patches
+        for patches in most.drawable_patches()
         for aspect in scales.aspects
-        if patches <= max(scales.short_sides)
     ]
     return max(possible, key=lambda geometry: pixel_work(recipe, geometry))
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from dcs_common.config import added
 from dcs_common.levels import LevelDraw, LevelWeights
 from dcs_common.training import TrainingConfig
 from dcs_tok.config import DCSTokConfig
@@ -25,6 +26,7 @@ class LossWeights:
         lecam: weight of the regulariser of the discriminator.
         margin_weight, margin: lambda_3 and the margin of L2-margin.
         denoise_std: standard deviation of the noise of Eq. 7; 0 for no denoising.
+        kl: weight of the divergence of :mod:`dcs_tok.losses.kl`, of a model with ``posterior``.
         rate: kappa of :mod:`dcs_tok.training.rate_term`; beside 0, latents are quantised and the
             logarithm of the rate-distortion cost takes the place of the reconstruction loss.
     """
@@ -41,9 +43,13 @@ class LossWeights:
     margin: float = 1.0
     denoise_std: float = 0.0
     rate: float = 0.0
+    kl: float = added(0.0)
 
     def __post_init__(self) -> None:
-        for name in ("perceptual", "adversarial", "lecam", "margin_weight", "margin", "rate"):
+        for name in (
+            *("perceptual", "adversarial", "lecam", "margin_weight", "margin", "rate"),
+            "kl",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"`{name}` must be 0 or more, but is {getattr(self, name)}. 0 leaves it out."
@@ -91,3 +97,21 @@ class Recipe:
     freezes_encoder: bool = False
     initial_latent_std: float | None = None
     starts_from: str = "nothing"
+
+    def __post_init__(self) -> None:
+        if self.scales.patch_pixels != self.model.patch_pixels:
+            raise ValueError(
+                "`patch_pixels` must be one number in a recipe's model and scales, but is "
+                f"{self.model.patch_pixels} and {self.scales.patch_pixels}. Change one of them."
+            )
+        if self.losses.kl and not self.model.posterior:
+            raise ValueError(
+                f"`kl` must be 0 for a model without `posterior`, but is {self.losses.kl}. "
+                "Its latents have no variance to measure."
+            )
+        if self.model.posterior and (self.losses.rate or self.initial_latent_std is not None):
+            raise ValueError(
+                "`rate` must be 0 and `initial_latent_std` None for a model with `posterior`, but "
+                f"are {self.losses.rate} and {self.initial_latent_std}. Its latents have a "
+                "deviation of their own."
+            )

@@ -296,9 +296,9 @@ class _Measurement:
 
     def _latents_looked_at(self) -> tuple[int, ...]:
         """Return (t, h, w, n, d) where the losses look into the latents."""
-        if not self.recipe.losses.rate:
-            return 1, 1, 1, 1, 1
         model = self.recipe.model
+        if not self.recipe.losses.rate:
+            return 1, 1, 1, 1, 2 if model.posterior else 1
         grid = grid_shape(self.recipe, self.geometry)
         return (*grid, model.num_levels, model.latent_channels)
 

@@ -23,9 +23,11 @@ from dcs_tok.losses.adversarial import (
     hinge_discriminator_loss,
     hinge_generator_loss,
 )
+from dcs_tok.losses.kl import kl_loss
 from dcs_tok.losses.margin import margin_loss
 from dcs_tok.losses.perceptual import PerceptualLoss
 from dcs_tok.losses.reconstruction import reconstruction_loss
+from dcs_tok.posterior import draw_latents, mean_alone
 from dcs_tok.tokenizer import DCSTok
 from dcs_tok.training.rate_term import RateTerm, symbol_bits
 from dcs_tok.training.recipe import Recipe
@@ -131,8 +133,12 @@ class TokenizerTask:
             )
             total = total + losses.adversarial * weight * fooled
             terms |= {"adversarial": fooled, "adaptive_weight": weight}
+        if losses.kl:
+            terms["kl"] = kl_loss(latents.tokens, latents.levels)
+            total = total + losses.kl * terms["kl"]
         if losses.margin_weight:
-            terms["margin"] = margin_loss(latents.tokens, latents.levels, losses.margin)
+            means = mean_alone(latents, self.tok.config)
+            terms["margin"] = margin_loss(means.tokens, means.levels, losses.margin)
             total = total + losses.margin_weight * terms["margin"]
         scalars = {name: term.detach() for name, term in terms.items()}
         yield "tokenizer", total, scalars
@@ -146,15 +152,6 @@ class TokenizerTask:
     def _reconstruct(
         self, batch: TrainingBatch, share: Share, call: nn.Module, rate: RateTerm | None
     ) -> tuple[Tensor, Latents]:
-        disturb: Callable[[Latents], Tensor] | None = None
-        if rate is not None:
-            disturb = rate.dequantised
-        elif self.recipe.losses.denoise_std:
-            noise = self._generators(share, "denoise")
-
-            def disturb(latents: Latents) -> Tensor:
-                return self.denoising(latents.tokens, latents.levels, noise)
-
         reconstruction, latents = call(
             batch.pixels,
             batch.fps,
@@ -162,10 +159,32 @@ class TokenizerTask:
             batch.patches,
             size=tuple(batch.target.shape[-2:]),
             target_fps=batch.target_fps,
-            disturb=disturb,
+            disturb=self._disturbance(share, rate),
         )
         # Autocast may leave pixels in bfloat16, too coarse for a loss.
         return reconstruction.to(batch.target.dtype), latents
+
+    def _disturbance(
+        self, share: Share, rate: RateTerm | None
+    ) -> Callable[[Latents], Tensor] | None:
+        """Return what makes of latents the tokens that are decoded; None for themselves."""
+        if rate is not None:
+            return rate.dequantised
+        draws, denoises = self.tok.config.posterior, bool(self.recipe.losses.denoise_std)
+        if not (draws or denoises):
+            return None
+
+        def disturb(latents: Latents) -> Tensor:
+            tokens = latents.tokens
+            if draws:
+                chance = self._generators(share, "posterior")
+                tokens = draw_latents(tokens, latents.levels, chance)
+            if denoises:
+                noise = self._generators(share, "denoise")
+                tokens = self.denoising(tokens, latents.levels, noise)
+            return tokens
+
+        return disturb
 
     def _rate_term(self, share: Share) -> RateTerm | None:
         if not self.recipe.losses.rate:
