@@ -14,6 +14,7 @@ import attention_speed
 import generation_speed
 import gpu_speed
 import large_pictures
+import metrics_speed
 import throughput
 import torch
 import training_speed
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "training": training_speed.run,
     "throughput": throughput.run,
     "generation": generation_speed.run,
+    "metrics": metrics_speed.run,
     "large": large_pictures.run,
     "gpu": gpu_speed.run,
 }

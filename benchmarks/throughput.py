@@ -3,8 +3,8 @@
 import torch
 from measure import matmul_rate, seconds
 
+from dcs_common.training.meter import Meter
 from dcs_tok import DCSTok, dcs_tok_b
-from dcs_tok.training.meter import Meter
 
 
 def run(rounds: int = 2) -> list[str]:

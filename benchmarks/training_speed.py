@@ -14,12 +14,12 @@ from measure import in_fresh_process, matmul_rate, paired_ratio, peak_bytes, sec
 from training_step import PRECISIONS, steps
 
 from dcs_common.training import Share
+from dcs_common.training.matmul_rate import matmul_rate as device_matmul_rate
+from dcs_common.training.meter import Meter
 from dcs_tok import DCSTok, DCSTokConfig, dcs_tok_b
 from dcs_tok.data import ScaleConfig, TrainingBatch
 from dcs_tok.training import LossWeights, Recipe, TokenizerTask
-from dcs_tok.training.meter import Meter
 from dcs_tok.training.plan import largest_geometry
-from dcs_tok.training.plan import matmul_rate as device_matmul_rate
 from dcs_tok.training.recipes import nano, stage_3
 from dcs_tok.training.step_cost import step_cost
 
