@@ -15,6 +15,7 @@ from importlib.abc import MetaPathFinder
 FORBIDDEN = frozenset(
     {
         "av",
+        "diffusers",
         "lpips",
         "matplotlib",
         "pandas",

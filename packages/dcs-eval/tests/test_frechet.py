@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dcs_eval import FeatureStatistics, frechet_distance
-from dcs_eval.frechet import gaussian_frechet_distance
+from dcs_eval.distribution.frechet import gaussian_frechet_distance
+from dcs_eval.metrics import import_metrics
 
 from .errors import error
+from .pass_through import PassThrough
 
 seeds = st.integers(0, 2**31)
 sizes = st.integers(1, 9)
@@ -128,3 +130,14 @@ def test_frechet_errors_teach() -> None:
         "Features must be finite, but 1 of 2 rows are not. Check the pictures and the weights."
     ):
         FeatureStatistics.of(torch.tensor([[1.0, 2.0], [torch.nan, 1.0]]))
+
+
+def test_it_is_torchmetrics() -> None:
+    first, second = features(3, 50, 8).float().double(), 1 + features(4, 70, 8).float().double()
+    library = import_metrics("torchmetrics.image.fid")
+    metric = library.FrechetInceptionDistance(PassThrough(8)).set_dtype(torch.float64)
+    for part in first.split(9):
+        metric.update(part, real=False)
+    metric.update(second, real=True)
+    found = frechet_distance(FeatureStatistics.of(first), FeatureStatistics.of(second))
+    assert found == pytest.approx(float(metric.compute()), rel=1e-6)

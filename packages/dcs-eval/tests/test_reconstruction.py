@@ -171,6 +171,7 @@ def test_the_file_is_strict_json(tmp_path: Path) -> None:
                 "psnr": None,
                 "ssim": None,
                 "lpips": None,
+                "fps": None,
             }
         ],
     }

@@ -5,7 +5,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from dcs_eval import generation_command, rate_distortion_command, reconstruction_command
+from dcs_eval import (
+    compare_command,
+    generation_command,
+    rate_distortion_command,
+    reconstruction_command,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"dcs-eval {version('dcs-eval')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (rate_distortion_command, reconstruction_command, generation_command):
+    for command in (
+        rate_distortion_command,
+        reconstruction_command,
+        generation_command,
+        compare_command,
+    ):
         command.add_parser(commands)
     args = parser.parse_args(arguments)
     try:

@@ -9,19 +9,27 @@ from torch import Tensor
 
 from dcs_common.machine import check_device, check_seed
 from dcs_eval.lpips_distance import LPIPS
-from dcs_eval.metrics import METRICS, Comparison, import_metrics, ssim
+from dcs_eval.metrics import METRICS, Comparison, ssim
 from dcs_eval.pictures import read_picture
 
 
-def add_common_arguments(command: argparse.ArgumentParser, output: str) -> None:
-    """Add the options of commands that compare pictures with their originals."""
+def add_common_arguments(
+    command: argparse.ArgumentParser,
+    output: str,
+    *,
+    data: str = "pictures, or folders of pictures",
+    required: bool = True,
+) -> None:
+    """Add the options of commands that compare pictures with their originals.
+
+    Args:
+        command: gets them.
+        output: the default folder.
+        data: the help of ``--data``.
+        required: whether there must be data.
+    """
     command.add_argument(
-        "--data",
-        nargs="+",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="pictures, or folders of pictures",
+        "--data", nargs="+", type=Path, required=required, metavar="PATH", help=data
     )
     command.add_argument(
         "--pictures", type=positive, metavar="N", help="take N of them, evenly spread (all)"
@@ -48,6 +56,42 @@ def add_common_arguments(command: argparse.ArgumentParser, output: str) -> None:
         help="LPIPS' heads for it (default: those in lpips' wheel); implies lpips",
     )
     add_machine_arguments(command)
+
+
+def add_real_pictures(command: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add the options of commands that compare samples with real pictures.
+
+    Args:
+        command: gets them.
+        required: whether there must be a reference.
+    """
+    command.add_argument(
+        "--reference",
+        nargs="+",
+        type=Path,
+        required=required,
+        metavar="PATH",
+        help="folders or zips of real pictures that the generator was not trained on",
+    )
+    command.add_argument(
+        "--train",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="those that it was trained on: adds the probe, nearest pictures and the floor",
+    )
+    command.add_argument(
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="columns name and class, for real pictures that are not in folders by class",
+    )
+    command.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="torchvision's squeezenet1_1 (default: torch.hub's cache)",
+    )
 
 
 def add_output_argument(command: argparse.ArgumentParser, output: str) -> None:
@@ -105,7 +149,6 @@ def comparisons(args: argparse.Namespace, device: torch.device) -> dict[str, Com
     """
     found: dict[str, Comparison] = {}
     if "ssim" in args.metrics:
-        import_metrics("torchmetrics")  # fail now rather than at the first picture
         found["ssim"] = ssim
     if "lpips" in args.metrics or args.lpips_trunk or args.lpips_heads:
         found["lpips"] = LPIPS(args.lpips_trunk, args.lpips_heads, device)

@@ -1,21 +1,34 @@
 """``dcs-eval generation``: samples of a generator against real pictures."""
 
 import argparse
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from tqdm import tqdm
+import torch
 
 from dcs_common.atomic_file import write_atomically
-from dcs_eval.command_arguments import add_machine_arguments, add_output_argument, prepare
-from dcs_eval.generation import check_level_counts, evaluate_generation
+from dcs_eval.command_arguments import (
+    add_machine_arguments,
+    add_output_argument,
+    add_real_pictures,
+    prepare,
+)
+from dcs_eval.comparison.sampling_times import SamplingTimes
+from dcs_eval.distribution.reference_statistics import read_adm_reference
+from dcs_eval.features.squeezenet import SqueezeNetFeatures
+from dcs_eval.generation import evaluate_generation
+from dcs_eval.generation_checks import check_level_counts
 from dcs_eval.labelled_files import LabelledFiles, find_labelled, find_levels
 from dcs_eval.nearest_files import write_nearest
-from dcs_eval.picture_set import PictureSet
-from dcs_eval.squeezenet import SqueezeNetFeatures
+from dcs_eval.progress import as_set, check_files
+from dcs_eval.protocols.adm import adm_record, measure_against_adm
+from dcs_eval.protocols.checks import check_media, check_reference, check_reference_count
+from dcs_eval.protocols.generation import check_held_out, check_samples, held_out_record
+from dcs_eval.protocols.presets import find_protocol, protocol_names
+from dcs_eval.protocols.protocol import Protocol
+from dcs_eval.protocols.record import PROTOCOL_FILE
+from dcs_eval.protocols.spaces import protocol_space
 
 
 def add_parser(commands: Any) -> None:
@@ -28,32 +41,11 @@ def add_parser(commands: Any) -> None:
         metavar="SAMPLES",
         help="folders with level-1/CLASS/*.png or level-1/*.png and so on, one for each seed",
     )
+    add_real_pictures(command)
     command.add_argument(
-        "--reference",
-        nargs="+",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="folders or zips of real pictures that the generator was not trained on",
-    )
-    command.add_argument(
-        "--train",
-        nargs="+",
-        type=Path,
-        metavar="PATH",
-        help="those that it was trained on: adds the probe, nearest pictures and the floor",
-    )
-    command.add_argument(
-        "--labels",
-        type=Path,
-        metavar="CSV",
-        help="columns name and class, for real pictures that are not in folders by class",
-    )
-    command.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="torchvision's squeezenet1_1 (default: torch.hub's cache)",
+        "--protocol",
+        metavar="NAME",
+        help=f"measure as published, or not at all: {', '.join(protocol_names('generation'))}",
     )
     add_output_argument(command, "generation")
     add_machine_arguments(command)
@@ -63,46 +55,91 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> str:
     """Generated pictures by levels: distance to real ones, classes, nearest training pictures."""
     device = prepare(args)
+    protocol = None
+    if args.protocol is not None:
+        protocol = find_protocol(args.protocol, "generation")
+        check_media(protocol)
+        check_reference(protocol, args.reference, train=args.train or ())
     seeds = [find_levels(folder) for folder in args.samples]
+    if protocol is not None:
+        check_samples(protocol, seeds)
+        if protocol.reference == "adm-statistics":
+            return _run_adm(args, protocol, seeds[0], device)
     check_level_counts([{n: len(files) for n, files in levels.items()} for levels in seeds])
     reference = find_labelled(args.reference, args.labels)
+    if protocol is not None:
+        check_held_out(protocol, reference)
     train = None
     if args.train:
         train = find_labelled(args.train, args.labels, what="the training set")
-    _check_files([files for levels in seeds for files in levels.values()], reference, train)
+    check_files([files for levels in seeds for files in levels.values()], reference, train)
     features = SqueezeNetFeatures(args.weights, device)
     report = evaluate_generation(
-        [{n: _as_set(files, f"level {n}") for n, files in levels.items()} for levels in seeds],
-        _as_set(reference, "reference"),
+        [{n: as_set(files, f"level {n}") for n, files in levels.items()} for levels in seeds],
+        as_set(reference, "reference"),
         features=features,
-        train=None if train is None else _as_set(train, "training"),
+        train=None if train is None else as_set(train, "training"),
         seed=args.seed,
     )
     args.output.mkdir(parents=True, exist_ok=True)
     report.save(args.output / "report.json")
-    write_atomically(args.output / "report.md", report.markdown().encode())
+    text = report.markdown()
     written = ["report.json", "report.md"]
+    if protocol is not None:
+        record = held_out_record(
+            protocol,
+            args.reference,
+            reference,
+            report,
+            name=_name(args),
+            guided=_guided(args),
+        )
+        record.save(args.output / PROTOCOL_FILE)
+        written.append(PROTOCOL_FILE)
+        text = f"{record.markdown()}\n{text}"
+    write_atomically(args.output / "report.md", text.encode())
     if train is not None:
         write_nearest(report, seeds, train, args.output)
         written += ["nearest.csv", "nearest.png"]
-    return f"{report.markdown()}\nwrote {', '.join(written)} into {args.output}"
+    return f"{text}\nwrote {', '.join(written)} into {args.output}"
 
 
-def _as_set(files: LabelledFiles, what: str) -> PictureSet:
-    return PictureSet(pictures=_shown(files, what), labels=files.labels)
-
-
-def _shown(pictures: LabelledFiles, what: str) -> Iterator[Tensor]:
-    # A generator, so that a bar appears when its pictures are read, and not before.
-    yield from tqdm(
-        pictures, desc=what, total=len(pictures), disable=not sys.stderr.isatty(), leave=False
+def _run_adm(
+    args: argparse.Namespace,
+    protocol: Protocol,
+    samples: Mapping[int, LabelledFiles],
+    device: torch.device,
+) -> str:
+    path = args.reference[0]
+    reference = read_adm_reference(path)
+    held = 0 if reference.pictures is None else len(reference.pictures)
+    check_reference_count(protocol, held, str(path))
+    space = protocol_space(protocol, args.weights, device)
+    assert space is not None, "statistics are of a feature space"
+    args.output.mkdir(parents=True, exist_ok=True)
+    figures = measure_against_adm(
+        samples, reference, space, args.output / "features", seed=protocol.seed
     )
+    record = adm_record(
+        protocol,
+        path,
+        reference,
+        figures,
+        name=_name(args),
+        space=space.name,
+        guided=_guided(args),
+    )
+    record.save(args.output / PROTOCOL_FILE)
+    write_atomically(args.output / "report.md", record.markdown().encode())
+    return f"{record.markdown()}\nwrote {PROTOCOL_FILE}, report.md into {args.output}"
 
 
-def _check_files(
-    samples: Sequence[LabelledFiles], reference: LabelledFiles, train: LabelledFiles | None
-) -> None:
-    """Read every picture once, so that a bad one stops a long run at its start."""
-    for files in [*samples, reference, *([train] if train else [])]:
-        for _ in _shown(files, "checking"):
-            pass
+def _name(args: argparse.Namespace) -> str:
+    """Return what the generator is called in a protocol's table."""
+    return " ".join(folder.name for folder in args.samples)
+
+
+def _guided(args: argparse.Namespace) -> bool:
+    """Return whether the samples say that they were made with guidance."""
+    found = SamplingTimes.read(args.samples[0])
+    return found is not None and found.guided

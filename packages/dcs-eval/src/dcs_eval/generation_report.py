@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from os import PathLike
+from typing import Any
 
 from dcs_common.atomic_file import write_atomically
 from dcs_eval.class_shares import ClassShares
@@ -142,13 +143,9 @@ class GenerationReport:
         parts = [self.summary().replace("\n", "\n\n"), self.table(), self.class_table()]
         return "\n\n".join(part for part in parts if part) + "\n"
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write all but the single samples as JSON; the file appears when it is whole.
-
-        Raises:
-            ValueError: if its folder does not exist.
-        """
-        content = {
+    def content(self) -> dict[str, Any]:
+        """Return what the JSON file holds: all but the single samples."""
+        return {
             "format": GENERATION_FORMAT,
             "space": self.space,
             "features": self.features,
@@ -158,7 +155,14 @@ class GenerationReport:
             "rows": [row.content(self.real) for row in self.rows],
             "real": None if self.real is None else self.real.content(),
         }
-        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all but the single samples as JSON; the file appears when it is whole.
+
+        Raises:
+            ValueError: if its folder does not exist.
+        """
+        text = json.dumps(self.content(), indent=1, allow_nan=False, ensure_ascii=False)
         write_atomically(path, text.encode() + b"\n")
 
     def _level_cells(self, level: int, with_probe: bool) -> list[str]:

@@ -5,17 +5,19 @@ side by side. Nothing is decoded before it is asked for.
 """
 
 import csv
+import hashlib
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import overload
 
 from PIL import Image
 from torch import Tensor
 
-from dcs_eval.pictures import decode_picture, read_picture
+from dcs_eval.pictures import decode_picture, read_picture, spread
 
 _LEVEL = re.compile(r"level-([1-9][0-9]*)")
 
@@ -60,30 +62,84 @@ class LabelledFiles:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Return a picture.
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "LabelledFiles": ...
+
+    def __getitem__(self, index: int | slice) -> "Tensor | LabelledFiles":
+        """Return a picture, or some of them unread.
 
         Raises:
-            ValueError: if it cannot be read.
+            ValueError: if a picture cannot be read.
         """
+        if isinstance(index, slice):
+            return LabelledFiles(self.files[index])
         return self._read(self.files[index])
 
     def __iter__(self) -> Iterator[Tensor]:
         return map(self._read, self.files)
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the pictures' names, classes and contents, in their order.
+
+        Where the folders lie, and whether they are zips, does not matter.
+        """
+        whole = hashlib.sha256()
+        for file in self.files:
+            content = hashlib.sha256(self._content(file)).hexdigest()
+            whole.update(f"{file.name}\0{file.label}\0{content}\n".encode())
+        return whole.hexdigest()
+
     def _read(self, file: LabelledFile) -> Tensor:
         if file.source.is_dir():
             return read_picture(file.source / file.name)
+        return decode_picture(BytesIO(self._content(file)), file.place)
+
+    def _content(self, file: LabelledFile) -> bytes:
+        if file.source.is_dir():
+            return (file.source / file.name).read_bytes()
         if file.source not in self._archives:
             self._archives[file.source] = zipfile.ZipFile(file.source)
         try:
-            content = self._archives[file.source].read(file.name)
+            return self._archives[file.source].read(file.name)
         except Exception as error:  # a damaged zip can raise nearly anything, too
             raise ValueError(
                 f"Every file in a zip must be whole, but {file.place} is not ({error}). "
                 "Copy the zip again."
             ) from None
-        return decode_picture(BytesIO(content), file.place)
+
+
+def find_files(places: Sequence[Path], limit: int | None = None) -> dict[str, LabelledFile]:
+    """Return pictures by the names that tables give them, in order; classes do not matter.
+
+    Args:
+        places: picture files, and folders and zips of them.
+        limit: how many to take at most, spread evenly over all.
+
+    Raises:
+        ValueError: if there is no picture, or two have one name.
+    """
+    found: dict[str, LabelledFile] = {}
+    for place in places:
+        source, names = place, [place.name]
+        if place.is_file() and not zipfile.is_zipfile(place):
+            source = place.parent
+        else:
+            names = _names(place)
+        if not names:
+            raise ValueError(f"There must be pictures in {place}, but it holds none.")
+        for name in names:
+            if name in found:
+                raise ValueError(
+                    "Each picture must have a name of its own, but "
+                    f"{found[name].place} and {source / name} have the same. Rename one."
+                )
+            found[name] = LabelledFile(source=source, name=name, label=None)
+    names = spread(list(found), len(found) if limit is None else limit)
+    return {name: found[name] for name in names}
 
 
 def find_labelled(

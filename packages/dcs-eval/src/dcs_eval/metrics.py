@@ -10,8 +10,10 @@ from torch import Tensor
 
 from dcs_common.psnr import psnr
 from dcs_common.torchvision_import import import_torchvision
+from dcs_eval.structural_similarity import ssim as ssim
 
-#: Compares a picture with its reference, both (1, 3, H, W) in [0, 1].
+#: Compares a picture with its reference, both (1, 3, H, W) in [0, 1]. With a method ``each`` as
+#: :class:`dcs_eval.structural_similarity.StructuralSimilarity` has, it gets several at once.
 Comparison = Callable[[Tensor, Tensor], float]
 
 
@@ -72,25 +74,6 @@ def measure(
         ssim=None if ssim is None else ssim(picture, reference),
         lpips=None if lpips is None else lpips(picture, reference),
     )
-
-
-def ssim(picture: Tensor, reference: Tensor) -> float:
-    """Return the structural similarity (Wang et al. 2004), 1 for equal pictures.
-
-    torchmetrics' with the paper's constants: a Gaussian window of 11 pixels and sigma 1.5, C1 =
-    0.01^2, C2 = 0.03^2; the mean over R, G and B and all places.
-
-    Raises:
-        ValueError: if torchmetrics is not installed, or the picture is smaller than the window.
-    """
-    if min(picture.shape[-2:]) < 11:
-        raise ValueError(
-            f"SSIM needs pictures of at least 11 pixels a side, but this one is "
-            f"{picture.shape[-1]}x{picture.shape[-2]}. Leave SSIM out."
-        )
-    compare = import_metrics("torchmetrics.functional.image")
-    value = compare.structural_similarity_index_measure(picture, reference, data_range=1.0)
-    return float(value)
 
 
 def import_metrics(module: str) -> ModuleType:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dcs_eval.eight_bit import to_bytes
-from dcs_eval.feature_space import FeatureSpace
+from dcs_eval.features.feature_space import FeatureSpace
 from dcs_eval.nearest import shrink
 
 _BATCH = 64

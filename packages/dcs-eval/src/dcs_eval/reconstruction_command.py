@@ -2,13 +2,17 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from dcs_common.atomic_file import write_atomically
 from dcs_common.entry_points import find_tokenizer, tokenizer_names
+from dcs_common.protocols import ImageTokenizer
 from dcs_eval.command_arguments import (
     add_common_arguments,
     check_pictures,
@@ -18,8 +22,18 @@ from dcs_eval.command_arguments import (
     prepare,
     read_pictures,
 )
+from dcs_eval.labelled_files import find_labelled
 from dcs_eval.markdown import counted
 from dcs_eval.pictures import find_pictures
+from dcs_eval.protocols.checks import check_media
+from dcs_eval.protocols.presets import find_protocol, protocol_names
+from dcs_eval.protocols.reconstruction import (
+    measure_distances,
+    prepare_pictures,
+    reconstruction_record,
+)
+from dcs_eval.protocols.record import PROTOCOL_FILE
+from dcs_eval.protocols.spaces import protocol_space
 from dcs_eval.reconstruction import evaluate_reconstruction
 
 
@@ -45,29 +59,116 @@ def add_parser(commands: Any) -> None:
         metavar="X",
         help="factors on height and width to decode at (default: 1)",
     )
+    command.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help=f"measure as published, or not at all: {', '.join(protocol_names('reconstruction'))}",
+    )
+    command.add_argument(
+        "--reference",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="of a protocol, which refuses all but `--data` itself",
+    )
+    command.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="of the network whose features a protocol compares (default: torch.hub's cache)",
+    )
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> str:
     """Quality of a tokenizer's decodes by levels, and how well scales agree."""
     device = prepare(args)
+    if args.protocol is not None:
+        return _run_protocol(args, device)
+    if args.reference or args.weights:
+        option = "--reference" if args.reference else "--weights"
+        raise ValueError(
+            f"`{option}` is of a protocol, but there is no `--protocol`. Leave it out, or name one "
+            f"of {', '.join(protocol_names('reconstruction'))}."
+        )
     paths = find_pictures(args.data, args.pictures)
     check_pictures(paths)
     metrics = comparisons(args, device)
-    tokenizer = find_tokenizer(args.tokenizer, args.model)
-    if isinstance(tokenizer, nn.Module):
-        tokenizer.to(device)
-    pictures = tqdm(
-        read_pictures(paths, device),
-        total=len(paths),
-        disable=not sys.stderr.isatty(),
-        leave=False,
-    )
+    tokenizer = _tokenizer(args, device)
+    pictures = _shown(read_pictures(paths, device), len(paths))
     report = evaluate_reconstruction(
-        tokenizer, pictures, levels=args.levels, scales=args.scales, **metrics
+        tokenizer,
+        pictures,
+        levels=args.levels,
+        scales=args.scales,
+        ssim=metrics.get("ssim"),
+        lpips=metrics.get("lpips"),
     )
     args.output.mkdir(parents=True, exist_ok=True)
     report.save(args.output / "reconstruction.json")
     out = args.output / "reconstruction.md"
     write_atomically(out, (report.table(pictures=True) + "\n").encode())
     return f"wrote {out} and .json: {args.tokenizer} on {counted(len(paths))}"
+
+
+def _run_protocol(args: argparse.Namespace, device: torch.device) -> str:
+    protocol = find_protocol(args.protocol, "reconstruction")
+    check_media(protocol)
+    if args.scales != [1.0] or args.pictures is not None:
+        option = "--scales" if args.pictures is None else "--pictures"
+        raise ValueError(
+            f"{protocol.name} decodes every picture at its own size, but there is `{option}`. "
+            f"Leave it out, or `--protocol`."
+        )
+    files = find_labelled(args.data, what="the data")
+    pictures = prepare_pictures(protocol, args.data, args.reference, files)
+    metrics = comparisons(args, device)
+    space = protocol_space(protocol, args.weights, device)
+    tokenizer = _tokenizer(args, device)
+    own = ((name, pixels.to(device)) for name, pixels in pictures)
+    report = evaluate_reconstruction(
+        tokenizer,
+        _shown(own, len(pictures)),
+        levels=args.levels,
+        ssim=metrics.get("ssim"),
+        lpips=metrics.get("lpips"),
+    )
+    args.output.mkdir(parents=True, exist_ok=True)
+    report.save(args.output / "reconstruction.json")
+    name = args.tokenizer if args.model is None else f"{args.tokenizer}={args.model}"
+    distances: dict[int, float] = {}
+    if space is not None:
+        distances = measure_distances(
+            pictures,
+            tokenizer,
+            list(dict.fromkeys(row.levels for row in report.rows)),
+            space,
+            args.output / "features",
+            name=name,
+            device=device,
+        )
+    record = reconstruction_record(
+        protocol,
+        args.data,
+        files,
+        report,
+        distances,
+        name=name,
+        space=None if space is None else space.name,
+    )
+    record.save(args.output / PROTOCOL_FILE)
+    write_atomically(args.output / "reconstruction.md", record.markdown().encode())
+    written = f"{PROTOCOL_FILE}, reconstruction.json, reconstruction.md"
+    return f"{record.markdown()}\nwrote {written} into {args.output}"
+
+
+def _tokenizer(args: argparse.Namespace, device: torch.device) -> ImageTokenizer:
+    tokenizer = find_tokenizer(args.tokenizer, args.model)
+    if isinstance(tokenizer, nn.Module):
+        tokenizer.to(device)
+    return tokenizer
+
+
+def _shown(pictures: Iterable[tuple[str, Tensor]], count: int) -> Iterator[tuple[str, Tensor]]:
+    yield from tqdm(pictures, total=count, disable=not sys.stderr.isatty(), leave=False)

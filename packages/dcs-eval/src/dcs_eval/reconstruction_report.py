@@ -16,11 +16,21 @@ RECONSTRUCTION_FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reconstruction:
-    """One picture at one level count and one scale.
+    """One picture or clip at one level count, one scale and one frame rate.
 
-    At scale 1 the metrics (PSNR in dB; SSIM and LPIPS where asked for) compare with the source;
-    elsewhere the larger of this decode and the one at scale 1 is resampled to the size of the
-    smaller and compared ("scale consistency").
+    At scale 1 and the source's rate the metrics (PSNR in dB; SSIM and LPIPS where asked for)
+    compare with the source; elsewhere the larger of this decode and the one at scale 1 is
+    resampled to the size of the smaller and compared ("scale consistency"), and so is the one
+    with more frames per second.
+
+    Attributes:
+        picture: its name.
+        levels: how many were decoded.
+        scale: on height and width.
+        psnr: in dB.
+        ssim: None where it was not asked for.
+        lpips: None where it was not asked for.
+        fps: the rate of this decode; None for the source's own, and for pictures.
     """
 
     picture: str
@@ -29,6 +39,7 @@ class Reconstruction:
     psnr: float
     ssim: float | None = None
     lpips: float | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +54,19 @@ class ReconstructionReport:
         return tuple(key for key in METRICS if getattr(self.rows[0], key) is not None)
 
     def per_picture(
-        self, levels: int, scale: float = 1.0, metric: str = "psnr"
+        self,
+        levels: int,
+        scale: float = 1.0,
+        metric: str = "psnr",
+        fps: float | None = None,
     ) -> dict[str, float]:
         """Return a metric of each picture: ``psnr`` in dB, ``ssim`` or ``lpips``.
+
+        Args:
+            levels: how many were decoded.
+            scale: on height and width.
+            metric: its key.
+            fps: another rate that clips were decoded at; None for their own, and for pictures.
 
         Raises:
             ValueError: if this pair, or the metric, was not evaluated.
@@ -58,38 +79,56 @@ class ReconstructionReport:
         found = {
             row.picture: getattr(row, metric)
             for row in self.rows
-            if row.levels == levels and row.scale == scale
+            if (row.levels, row.scale, row.fps) == (levels, scale, fps)
         }
-        if not found:
-            pairs = sorted({(row.levels, row.scale) for row in self.rows})
+        if found:
+            return found
+        if fps is not None:
+            rates = sorted({row.fps for row in self.rows if row.fps is not None})
             raise ValueError(
-                f"`levels` and `scale` must be a pair that was evaluated, but are "
-                f"{levels} and {scale:g}. Evaluated: {pairs}."
+                f"`fps` must be a rate other than the source's that was evaluated at these levels "
+                f"and scale 1, but is {fps:g} at {levels} and {scale:g}. Evaluated: {rates}."
             )
-        return found
+        pairs = sorted({(row.levels, row.scale) for row in self.rows if row.fps is None})
+        raise ValueError(
+            f"`levels` and `scale` must be a pair that was evaluated, but are "
+            f"{levels} and {scale:g}. Evaluated: {pairs}."
+        )
 
-    def mean(self, levels: int, scale: float = 1.0, metric: str = "psnr") -> float:
+    def mean(
+        self,
+        levels: int,
+        scale: float = 1.0,
+        metric: str = "psnr",
+        fps: float | None = None,
+    ) -> float:
         """Return the mean over pictures of a metric."""
-        return self.interval(levels, scale, metric).mean
+        return self.interval(levels, scale, metric, fps).mean
 
-    def interval(self, levels: int, scale: float = 1.0, metric: str = "psnr") -> MeanInterval:
+    def interval(
+        self,
+        levels: int,
+        scale: float = 1.0,
+        metric: str = "psnr",
+        fps: float | None = None,
+    ) -> MeanInterval:
         """Return the mean over pictures of a metric, with its 95 % t interval."""
-        return mean_interval(self.per_picture(levels, scale, metric).values())
+        return mean_interval(self.per_picture(levels, scale, metric, fps).values())
 
     def table(self, *, pictures: bool = False) -> str:
-        """Return a Markdown table: a row per level count, columns for scales and metrics.
+        """Return a Markdown table: a row per level count, columns for scales, rates and metrics.
 
         Means come with 95 % t intervals where there are several pictures.
 
         Args:
             pictures: put the rows of every single picture below the means.
         """
-        scales = list(dict.fromkeys(row.scale for row in self.rows))
+        scales = list(dict.fromkeys((row.scale, row.fps) for row in self.rows))
         counts = list(dict.fromkeys(row.levels for row in self.rows))
-        columns = [(scale, key) for scale in scales for key in self.metrics]
+        columns = [(scale, key, fps) for scale, fps in scales for key in self.metrics]
         rows = [
             ["mean", str(count)]
-            + [self.interval(count, s, key).text(METRICS[key].decimals) for s, key in columns]
+            + [self.interval(count, *c).text(METRICS[c[1]].decimals) for c in columns]
             for count in counts
         ]
         if pictures:
@@ -99,8 +138,7 @@ class ReconstructionReport:
                 for column in columns
             }
             rows += [
-                [name, str(count)]
-                + [METRICS[key].text(values[count, s, key][name]) for s, key in columns]
+                [name, str(count)] + [METRICS[c[1]].text(values[count, *c][name]) for c in columns]
                 for name in dict.fromkeys(row.picture for row in self.rows)
                 for count in counts
             ]
@@ -119,10 +157,11 @@ class ReconstructionReport:
         write_atomically(path, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
 
-def _title(scale: float, key: str) -> str:
+def _title(scale: float, key: str, fps: float | None) -> str:
     title = METRICS[key].title
-    if scale == 1:
+    if scale == 1 and fps is None:
         return title
+    where = f"{scale:g}x" if fps is None else f"{fps:g} fps"
     # PSNR alone had this column once, and its name stays.
     name, comma, unit = title.partition(",")
-    return f"agreement at {scale:g}x{comma}{unit}" if key == "psnr" else f"{name} at {scale:g}x"
+    return f"agreement at {where}{comma}{unit}" if key == "psnr" else f"{name} at {where}"

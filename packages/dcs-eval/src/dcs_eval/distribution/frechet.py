@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from dcs_eval.distribution.feature_rows import check_one_space, feature_rows
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FeatureStatistics:
@@ -31,17 +33,7 @@ class FeatureStatistics:
         Raises:
             ValueError: if they have another shape, or are not finite.
         """
-        if features.ndim != 2 or not features.numel():
-            raise ValueError(
-                f"Features must have the shape (N, D), but have {tuple(features.shape)}. "
-                "Pass a row for each of one or more pictures."
-            )
-        exact = features.detach().cpu().double()
-        if not exact.isfinite().all():
-            raise ValueError(
-                f"Features must be finite, but {int((~exact.isfinite()).any(1).sum())} of "
-                f"{len(exact)} rows are not. Check the pictures and the weights."
-            )
+        exact = feature_rows(features)
         mean = exact.mean(0)
         centred = exact - mean
         return cls(count=len(exact), mean=mean, scatter=centred.T @ centred)
@@ -126,8 +118,4 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def _check_sizes(first: FeatureStatistics, second: FeatureStatistics) -> None:
-    if len(first.mean) != len(second.mean):
-        raise ValueError(
-            f"Both sets must lie in one feature space, but have {len(first.mean)} and "
-            f"{len(second.mean)} features. Compute both with the same network."
-        )
+    check_one_space(len(first.mean), len(second.mean))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dcs_common.torchvision_import import import_torchvision
-from dcs_eval.weight_file import fill, read_weights
+from dcs_eval.features.weight_file import fill, read_weights
 
 _EXTRA = "dcs-eval[metrics]"
 _SIDE = 224  # of the pictures that the network was trained on

@@ -1,0 +1,1 @@
+"""Other people's tokenizers as :class:`dcs_common.protocols.ImageTokenizer`."""

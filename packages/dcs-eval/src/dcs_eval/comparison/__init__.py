@@ -1,0 +1,1 @@
+"""Tokenizers side by side over levels and scales, and generators side by side over levels."""

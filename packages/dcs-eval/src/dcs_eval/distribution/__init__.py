@@ -1,0 +1,1 @@
+"""Distances between distributions of features, and figures of one."""

@@ -1,0 +1,1 @@
+"""Feature spaces: what turns pictures and clips into numbers that distances compare."""

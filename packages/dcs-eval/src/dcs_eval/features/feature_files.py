@@ -1,0 +1,223 @@
+"""Features of many pictures in a folder: taken shard by shard, resumable, divided among jobs.
+
+pictures --feature space--> shard-00000.safetensors, ... --> statistics, features, logits
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dcs_eval.distribution.frechet import FeatureStatistics
+from dcs_eval.features.feature_plan import FEATURES_FILE, FeaturePlan
+from dcs_eval.features.feature_shard import read_shard, write_shard
+from dcs_eval.features.feature_space import ClassifyingSpace, FeatureSpace
+from dcs_eval.features.picture_collection import Pictures, batches, picture_digest
+
+SAMPLES_PER_SHARD = 1000
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """What a job did.
+
+    Attributes:
+        plan: of the folder.
+        written, kept: shards that this job wrote, and that were there before.
+        missing: shards that the folder still lacks, the work of other jobs.
+    """
+
+    plan: FeaturePlan
+    written: int
+    kept: int
+    missing: int
+
+
+def extract(
+    pictures: Pictures,
+    space: FeatureSpace,
+    folder: str | PathLike[str],
+    *,
+    jobs: int = 1,
+    job: int = 0,
+    samples_per_shard: int = SAMPLES_PER_SHARD,
+    batch_size: int = BATCH_SIZE,
+    progress: Callable[[int], object] = lambda pictures: None,
+) -> Extraction:
+    """Write the features of pictures, and their logits where the space gives some, into a folder.
+
+    Stopped at any moment, it continues with the first shard that is not whole, and ends with the
+    same bytes. Any number of jobs end with the same bytes, too: batches never cross a shard.
+    Pictures are rounded to 8 bits, as files hold them. Memory holds one shard's features and one
+    batch of pictures.
+
+    Args:
+        pictures: to read, each once: files, an npz, or a tensor.
+        space: the feature space.
+        folder: made if missing; holds features of these pictures in this space, or nothing.
+        jobs: how many share the work; job ``i`` makes every ``jobs``-th shard from ``i`` on.
+        job: this one, from 0.
+        samples_per_shard: pictures in a shard.
+        batch_size: pictures that go through the network at once, where neighbours have one size.
+        progress: told of how many pictures features are there, after each shard of this job.
+
+    Raises:
+        ValueError: if there are no pictures, the folder holds something else, a shard is damaged,
+            or a picture or its features are not usable.
+    """
+    folder, count = Path(folder), len(pictures)
+    _check(count, jobs, job, samples_per_shard, batch_size)
+    plan = FeaturePlan(
+        space=space.name,
+        size=space.size,
+        classes=space.classes if isinstance(space, ClassifyingSpace) else None,
+        samples=count,
+        samples_per_shard=samples_per_shard,
+        pictures=picture_digest(pictures),
+    )
+    _make_folder(folder)
+    plan.write(folder)
+    numbers = range(job, plan.num_shards, jobs)
+    kept = 0
+    for number in numbers:
+        path, indices = plan.shard_path(folder, number), plan.indices(number)
+        if path.is_file():
+            read_shard(path, plan, number)
+            kept += 1
+        else:
+            write_shard(path, plan, number, _tensors(pictures, space, indices, batch_size))
+        progress(len(indices))
+    return Extraction(
+        plan=plan,
+        written=len(numbers) - kept,
+        kept=kept,
+        missing=len(plan.missing_shards(folder)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFiles:
+    """A complete folder of features.
+
+    Attributes:
+        folder: where it is.
+        plan: what it holds.
+    """
+
+    folder: Path
+    plan: FeaturePlan
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str]) -> "FeatureFiles":
+        """Open a folder that :func:`extract` has filled.
+
+        Raises:
+            ValueError: if it is none, or shards are missing.
+        """
+        folder = Path(folder)
+        plan = FeaturePlan.read(folder)
+        missing = plan.missing_shards(folder)
+        if missing:
+            raise ValueError(
+                f"Features must be complete, but {folder} lacks {len(missing)} of "
+                f"{plan.num_shards} shards, number {missing[0]} first. Continue the extraction."
+            )
+        return cls(folder, plan)
+
+    def __len__(self) -> int:
+        return self.plan.samples
+
+    def statistics(self) -> FeatureStatistics:
+        """Return count, mean and scatter, merged shard by shard in order.
+
+        Raises:
+            ValueError: if a shard is damaged.
+        """
+        shards = self._shards("features")
+        merged = FeatureStatistics.of(next(shards))
+        for features in shards:
+            merged = merged.merge(FeatureStatistics.of(features))
+        return merged
+
+    def features(self) -> Tensor:
+        """Return the features (N, size) of all pictures, in order.
+
+        Raises:
+            ValueError: if a shard is damaged.
+        """
+        return torch.cat(list(self._shards("features")))
+
+    def logits(self) -> Tensor:
+        """Return the logits (N, classes) of all pictures, in order.
+
+        Raises:
+            ValueError: if the space has none, or a shard is damaged.
+        """
+        if self.plan.classes is None:
+            raise ValueError(
+                f"Logits need a feature space that classifies, but {self.folder} is of "
+                f"{self.plan.space}, which does not. Use the Inception network."
+            )
+        return torch.cat(list(self._shards("logits")))
+
+    def _shards(self, name: str) -> Iterator[Tensor]:
+        for number in range(self.plan.num_shards):
+            path = self.plan.shard_path(self.folder, number)
+            yield from read_shard(path, self.plan, number, name)
+
+
+def _tensors(
+    pictures: Pictures, space: FeatureSpace, indices: range, batch_size: int
+) -> dict[str, Tensor]:
+    """Return what a shard holds."""
+    features: list[Tensor] = []
+    logits: list[Tensor] = []
+    for batch in batches(pictures, indices, batch_size):
+        if isinstance(space, ClassifyingSpace):
+            some, classes = space.features_and_logits(batch)
+            logits.append(classes.detach().cpu())
+        else:
+            some = space(batch)
+        features.append(some.detach().cpu())
+    return {"features": torch.cat(features)} | ({"logits": torch.cat(logits)} if logits else {})
+
+
+def _check(count: int, jobs: int, job: int, samples_per_shard: int, batch_size: int) -> None:
+    if count < 1:
+        raise ValueError("Features need at least 1 picture, but there is none. Add pictures.")
+    if jobs < 1 or not 0 <= job < jobs:
+        raise ValueError(
+            f"`job` must be between 0 and `jobs` - 1, but is {job} of {jobs}. The first of N "
+            "jobs has the number 0."
+        )
+    if min(samples_per_shard, batch_size) < 1:
+        raise ValueError(
+            "`samples_per_shard` and `batch_size` must be at least 1, but are "
+            f"{samples_per_shard} and {batch_size}. The usual are {SAMPLES_PER_SHARD} and "
+            f"{BATCH_SIZE}."
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.parent.is_dir():
+        raise ValueError(
+            f"The output's folder must exist, but {folder.parent} does not. Create it first."
+        )
+    try:
+        folder.mkdir(exist_ok=True)
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise ValueError(
+            f"The output must be a folder, but {folder} cannot be one ({error.strerror}). Name "
+            "another."
+        ) from None
+    # What begins with a dot was left by another job, or is being written by it.
+    if FEATURES_FILE not in names and not all(name.startswith(".") for name in names):
+        raise ValueError(
+            f"The output must be a new folder or one of features, but {folder} holds something "
+            "else. Name another."
+        )

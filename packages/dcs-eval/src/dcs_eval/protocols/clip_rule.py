@@ -1,0 +1,61 @@
+"""Which frames of a video a protocol takes: published FVDs differ by this more than by models."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipRule:
+    """How clips are taken from videos.
+
+    A video is resampled first: frame i at ``fps`` is the source's frame nearest in time to
+    ``i / fps``, the later of two equally near. From the result one stretch of ``frames`` frames is
+    taken: with ``choice`` "centre" the one whose ends are equally far from those of the video, one
+    frame nearer to the start where that is not possible.
+
+    Attributes:
+        frames: of a clip.
+        fps: frames per second of a clip.
+        choice: which stretch of a video.
+    """
+
+    frames: int
+    fps: Fraction
+    choice: str = "centre"
+
+    def indices(self, count: int, fps: Fraction) -> tuple[int, ...]:
+        """Return the numbers of a video's frames that make its clip.
+
+        Args:
+            count: frames of the video.
+            fps: its rate.
+
+        Raises:
+            ValueError: if the video is too short.
+        """
+        resampled = [
+            source
+            for i in range(ceil(count * self.fps / fps))
+            if (source := _nearest(i * fps / self.fps)) < count
+        ]
+        if len(resampled) < self.frames:
+            raise ValueError(
+                f"A clip takes {self.frames} frames at {self.fps} fps, but a video of {count} "
+                f"frames at {fps} fps gives {len(resampled)}. Leave it out."
+            )
+        first = (len(resampled) - self.frames) // 2
+        return tuple(resampled[first : first + self.frames])
+
+    @property
+    def text(self) -> str:
+        """The rule in words."""
+        return (
+            f"the {self.choice} {self.frames} frames of each video, after taking the frame "
+            f"nearest in time to each of {self.fps} per second"
+        )
+
+
+def _nearest(time: Fraction) -> int:
+    """Return the nearest whole number, the larger of two."""
+    return int(time + Fraction(1, 2))

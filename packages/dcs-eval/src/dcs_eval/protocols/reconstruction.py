@@ -1,0 +1,132 @@
+"""A tokenizer under a protocol: PSNR and the like of every picture, and the distance of all."""
+
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+
+import torch
+
+from dcs_common.protocols import ImageTokenizer
+from dcs_eval.distribution.frechet import frechet_distance
+from dcs_eval.features.feature_files import FeatureFiles, extract
+from dcs_eval.features.feature_space import FeatureSpace
+from dcs_eval.labelled_files import LabelledFiles
+from dcs_eval.metrics import METRICS
+from dcs_eval.progress import bar
+from dcs_eval.protocols.checks import check_count, check_names, check_reference
+from dcs_eval.protocols.pictures import DecodedPictures, ProtocolPictures
+from dcs_eval.protocols.protocol import Protocol
+from dcs_eval.protocols.record import ProtocolRecord
+from dcs_eval.reconstruction_report import ReconstructionReport
+
+
+def prepare_pictures(
+    protocol: Protocol, data: Sequence[Path], reference: Sequence[Path], files: LabelledFiles
+) -> ProtocolPictures:
+    """Return the pictures to measure, after everything that a protocol may refuse.
+
+    Args:
+        protocol: of a reconstruction.
+        data: where the pictures are.
+        reference: what else was given to compare with.
+        files: the pictures.
+
+    Raises:
+        ValueError: if reference, number, names or sizes are not the protocol's.
+    """
+    check_reference(protocol, reference, data=data)
+    check_count(protocol, len(files))
+    pictures = ProtocolPictures(protocol, files)
+    check_names(protocol, pictures.names)
+    for _ in pictures:  # a bad one stops a long run at its start
+        pass
+    return pictures
+
+
+def measure_distances(
+    pictures: ProtocolPictures,
+    tokenizer: ImageTokenizer,
+    levels: Sequence[int],
+    space: FeatureSpace,
+    folder: Path,
+    *,
+    name: str,
+    device: torch.device,
+) -> dict[int, float]:
+    """Return the Fréchet distance of decoded pictures to the originals, by level count.
+
+    Features go into ``folder/originals`` and ``folder/level-1`` and so on. What lies there
+    complete is not computed again.
+
+    Args:
+        pictures: the originals, and the reference.
+        tokenizer: what decodes.
+        levels: the level counts.
+        space: where distances are taken.
+        folder: made if it is not there.
+        name: of the tokenizer.
+        device: where it computes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with bar("features of the originals", len(pictures)) as progress:
+        extract(pictures, space, folder / "originals", progress=progress)
+    originals = FeatureFiles.open(folder / "originals").statistics()
+    found: dict[int, float] = {}
+    for count in levels:
+        place = folder / f"level-{count}"
+        extract(DecodedPictures(pictures, tokenizer, count, name=name, device=device), space, place)
+        found[count] = frechet_distance(FeatureFiles.open(place).statistics(), originals)
+    return found
+
+
+def reconstruction_record(
+    protocol: Protocol,
+    data: Sequence[Path],
+    files: LabelledFiles,
+    report: ReconstructionReport,
+    distances: dict[int, float],
+    *,
+    name: str,
+    space: str | None,
+) -> ProtocolRecord:
+    """Return the protocol's table, a row for each level count, and what was used.
+
+    Args:
+        protocol: of a reconstruction.
+        data, files: where the pictures are, and they themselves.
+        report: of them.
+        distances: by level count; empty without a feature space.
+        name: of the tokenizer.
+        space: name of the feature space.
+    """
+    counts = list(dict.fromkeys(row.levels for row in report.rows))
+    rows = []
+    for count in counts:
+        values = {
+            METRICS[key].title: report.interval(count, metric=key).text(METRICS[key].decimals)
+            for key in report.metrics
+        }
+        if count in distances:
+            values[protocol.metrics[-1]] = f"{distances[count]:.2f}"
+        rows.append(protocol.row(f"{name}, {count} level{'' if count == 1 else 's'}", values))
+    return ProtocolRecord(
+        protocol=protocol,
+        reference=[str(path) for path in data],
+        reference_sha256=files.digest,
+        reference_count=len(files),
+        counts={"pictures": len(files)},
+        space=space,
+        rows=rows,
+        values=[
+            {
+                "levels": count,
+                **{key: _finite(report.mean(count, metric=key)) for key in report.metrics},
+                **({"frechet": distances[count]} if count in distances else {}),
+            }
+            for count in counts
+        ],
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None  # JSON knows no infinity
