@@ -7,15 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_benchmarks_start() -> None:
-    script = ROOT / "benchmarks/run.py"
-    done = subprocess.run(
-        [sys.executable, script, "--help"], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "NAME" in done.stdout
-
-
 def test_an_unknown_benchmark_is_refused_with_the_names_of_all() -> None:
     script = ROOT / "benchmarks/run.py"
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """``--protocol`` end to end, with small counts and a network that is none, and its refusals."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -292,21 +291,6 @@ def test_what_reconstruction_protocols_refuse(
         "`--weights` is of a protocol, but there is no `--protocol`. Leave it out, or name one of "
         "imagenet256-rfid, ucf101-rfvd, squeezenet128-rfd, kodak."
     )
-
-
-@pytest.mark.parametrize(
-    ("command", "name", "task"),
-    [("reconstruction", "ucf101-rfvd", "tokenizer"), ("generation", "ucf101-gfvd", "generator")],
-)
-def test_commands_read_no_clips(
-    command: str, name: str, task: str, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths: dict[str, Callable[[], tuple[object, ...]]] = {
-        "reconstruction": lambda: ("--data", data / "val"),
-        "generation": lambda: (data / "seed-0", "--reference", data / "held-out"),
-    }
-    said = refusal(capsys, command, *paths[command](), "--protocol", name)
-    assert said.startswith(f"The commands read pictures, but {name} is of clips: ")
 
 
 def test_protocols_are_named_in_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,6 @@ from dcs_eval.eight_bit import to_pixels
 from dcs_eval.protocols.centre_crop import adm_centre_crop
 from dcs_eval.protocols.checks import (
     check_count,
-    check_media,
     check_names,
     check_reference,
     check_reference_count,
@@ -204,10 +203,14 @@ def test_generators_are_compared_with_what_they_have_not_seen(
             "the name of a training picture. Give ILSVRC2012_val_00000001 to 00050000.",
         ),
         (
-            lambda: check_media(GFVD),
-            "The commands read pictures, but ucf101-gfvd is of clips: the centre 16 frames of each "
-            "video, after taking the frame nearest in time to each of 24 per second. Take them "
-            "with its `clip.indices`, and their features with `dcs_eval.features.i3d.I3DFeatures`.",
+            lambda: check_count(RFVD, 3783),
+            "ucf101-rfvd takes 2048 clips, as distances depend on the number, but there are 3783. "
+            "Give as many, or leave `--protocol` out.",
+        ),
+        (
+            lambda: check_sizes(GFVD, [("a.webp", (128, 128))]),
+            "Clips of ucf101-gfvd must have 256x256 pixels, but a.webp has 128x128. "
+            "Give those of that size; it never resizes samples.",
         ),
     ],
 )

@@ -11,6 +11,8 @@ from dcs_common.machine import check_device, check_seed
 from dcs_eval.lpips_distance import LPIPS
 from dcs_eval.metrics import METRICS, Comparison, ssim
 from dcs_eval.pictures import read_picture
+from dcs_eval.protocols.feature_folders import Share
+from dcs_eval.protocols.protocol import Protocol
 
 
 def add_common_arguments(
@@ -90,7 +92,7 @@ def add_real_pictures(command: argparse.ArgumentParser, *, required: bool = True
         "--weights",
         type=Path,
         metavar="FILE",
-        help="torchvision's squeezenet1_1 (default: torch.hub's cache)",
+        help="torchvision's squeezenet1_1, or a protocol's network (default: torch.hub's cache)",
     )
 
 
@@ -109,6 +111,40 @@ def add_machine_arguments(command: argparse.ArgumentParser) -> None:
     """Add ``--device`` and ``--seed``."""
     command.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+
+
+def add_job_arguments(command: argparse.ArgumentParser) -> None:
+    """Add ``--jobs`` and ``--job``."""
+    command.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="how many share a protocol's features; the last measures (default: 1)",
+    )
+    command.add_argument(
+        "--job", type=int, default=0, metavar="I", help="which of them this is, from 0 (default: 0)"
+    )
+
+
+def read_share(args: argparse.Namespace, protocol: Protocol | None, *, extracts: bool) -> Share:
+    """Return this job's share of taking features.
+
+    Args:
+        args: with ``jobs`` and ``job``.
+        protocol: None if there is none.
+        extracts: whether it keeps features in files.
+
+    Raises:
+        ValueError: if there is no such job, or nothing to share.
+    """
+    share = Share(jobs=args.jobs, job=args.job)
+    if share.jobs > 1 and not extracts:
+        found = "there is no `--protocol`" if protocol is None else f"{protocol.name} keeps none"
+        raise ValueError(
+            f"`--jobs` shares features that a protocol keeps in files, but {found}. Leave it out."
+        )
+    return share
 
 
 def positive(text: str) -> int:

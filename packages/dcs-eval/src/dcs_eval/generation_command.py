@@ -9,10 +9,12 @@ import torch
 
 from dcs_common.atomic_file import write_atomically
 from dcs_eval.command_arguments import (
+    add_job_arguments,
     add_machine_arguments,
     add_output_argument,
     add_real_pictures,
     prepare,
+    read_share,
 )
 from dcs_eval.comparison.sampling_times import SamplingTimes
 from dcs_eval.distribution.reference_statistics import read_adm_reference
@@ -22,13 +24,15 @@ from dcs_eval.generation_checks import check_level_counts
 from dcs_eval.labelled_files import LabelledFiles, find_labelled, find_levels
 from dcs_eval.nearest_files import write_nearest
 from dcs_eval.progress import as_set, check_files
-from dcs_eval.protocols.adm import adm_record, measure_against_adm
-from dcs_eval.protocols.checks import check_media, check_reference, check_reference_count
+from dcs_eval.protocols.adm import adm_record, adm_sets, measure_against_adm
+from dcs_eval.protocols.checks import check_reference, check_reference_count
+from dcs_eval.protocols.feature_folders import Share, take_features
+from dcs_eval.protocols.generated_clips import clip_record, clip_sets, measure_clips
 from dcs_eval.protocols.generation import check_held_out, check_samples, held_out_record
 from dcs_eval.protocols.presets import find_protocol, protocol_names
 from dcs_eval.protocols.protocol import Protocol
-from dcs_eval.protocols.record import PROTOCOL_FILE
-from dcs_eval.protocols.spaces import protocol_space
+from dcs_eval.protocols.record import PROTOCOL_FILE, ProtocolRecord
+from dcs_eval.protocols.spaces import check_weights, protocol_space
 
 
 def add_parser(commands: Any) -> None:
@@ -39,7 +43,8 @@ def add_parser(commands: Any) -> None:
         nargs="+",
         type=Path,
         metavar="SAMPLES",
-        help="folders with level-1/CLASS/*.png or level-1/*.png and so on, one for each seed",
+        help="folders with level-1/CLASS/*.png or level-1/*.png and so on, one for each seed; "
+        "*.webp or videos where a protocol is of clips",
     )
     add_real_pictures(command)
     command.add_argument(
@@ -47,6 +52,7 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help=f"measure as published, or not at all: {', '.join(protocol_names('generation'))}",
     )
+    add_job_arguments(command)
     add_output_argument(command, "generation")
     add_machine_arguments(command)
     command.set_defaults(run=run)
@@ -58,13 +64,18 @@ def run(args: argparse.Namespace) -> str:
     protocol = None
     if args.protocol is not None:
         protocol = find_protocol(args.protocol, "generation")
-        check_media(protocol)
+        check_weights(protocol, args.weights)
         check_reference(protocol, args.reference, train=args.train or ())
+    clips = protocol is not None and protocol.media == "clip"
+    adm = protocol is not None and protocol.reference == "adm-statistics"
+    share = read_share(args, protocol, extracts=clips or adm)
+    if protocol is not None and clips:
+        return _run_clips(args, protocol, share, device)
     seeds = [find_levels(folder) for folder in args.samples]
     if protocol is not None:
         check_samples(protocol, seeds)
-        if protocol.reference == "adm-statistics":
-            return _run_adm(args, protocol, seeds[0], device)
+        if adm:
+            return _run_adm(args, protocol, seeds[0], share, device)
     check_level_counts([{n: len(files) for n, files in levels.items()} for levels in seeds])
     reference = find_labelled(args.reference, args.labels)
     if protocol is not None:
@@ -108,6 +119,7 @@ def _run_adm(
     args: argparse.Namespace,
     protocol: Protocol,
     samples: Mapping[int, LabelledFiles],
+    share: Share,
     device: torch.device,
 ) -> str:
     path = args.reference[0]
@@ -116,9 +128,12 @@ def _run_adm(
     check_reference_count(protocol, held, str(path))
     space = protocol_space(protocol, args.weights, device)
     assert space is not None, "statistics are of a feature space"
-    args.output.mkdir(parents=True, exist_ok=True)
+    features = args.output / "features"
+    rest = take_features(adm_sets(samples, reference), space, features, share=share)
+    if rest is not None:
+        return rest
     figures = measure_against_adm(
-        samples, reference, space, args.output / "features", seed=protocol.seed
+        samples, reference, features, space=space.name, seed=protocol.seed
     )
     record = adm_record(
         protocol,
@@ -129,9 +144,37 @@ def _run_adm(
         space=space.name,
         guided=_guided(args),
     )
-    record.save(args.output / PROTOCOL_FILE)
-    write_atomically(args.output / "report.md", record.markdown().encode())
-    return f"{record.markdown()}\nwrote {PROTOCOL_FILE}, report.md into {args.output}"
+    return _write(record, args.output)
+
+
+def _run_clips(
+    args: argparse.Namespace, protocol: Protocol, share: Share, device: torch.device
+) -> str:
+    seeds = [find_levels(folder, protocol.media) for folder in args.samples]
+    reference = find_labelled(args.reference, media=protocol.media)
+    space = protocol_space(protocol, args.weights, device)
+    assert space is not None, "clips are compared by features"
+    sets = clip_sets(protocol, seeds, reference)
+    features = args.output / "features"
+    rest = take_features(sets, space, features, media=protocol.media, share=share)
+    if rest is not None:
+        return rest
+    record = clip_record(
+        protocol,
+        args.reference,
+        reference,
+        measure_clips(seeds[0], features),
+        name=_name(args),
+        space=space.name,
+        guided=_guided(args),
+    )
+    return _write(record, args.output)
+
+
+def _write(record: ProtocolRecord, output: Path) -> str:
+    record.save(output / PROTOCOL_FILE)
+    write_atomically(output / "report.md", record.markdown().encode())
+    return f"{record.markdown()}\nwrote {PROTOCOL_FILE}, report.md into {output}"
 
 
 def _name(args: argparse.Namespace) -> str:

@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import overload
+from typing import Literal, overload
 
 from PIL import Image
 from torch import Tensor
 
+from dcs_eval.clips import CLIP_ENDINGS
 from dcs_eval.pictures import decode_picture, read_picture, spread
+
+Media = Literal["picture", "clip"]
 
 _LEVEL = re.compile(r"level-([1-9][0-9]*)")
 
@@ -89,16 +92,21 @@ class LabelledFiles:
         """
         whole = hashlib.sha256()
         for file in self.files:
-            content = hashlib.sha256(self._content(file)).hexdigest()
+            content = hashlib.sha256(self.content(file)).hexdigest()
             whole.update(f"{file.name}\0{file.label}\0{content}\n".encode())
         return whole.hexdigest()
 
     def _read(self, file: LabelledFile) -> Tensor:
         if file.source.is_dir():
             return read_picture(file.source / file.name)
-        return decode_picture(BytesIO(self._content(file)), file.place)
+        return decode_picture(BytesIO(self.content(file)), file.place)
 
-    def _content(self, file: LabelledFile) -> bytes:
+    def content(self, file: LabelledFile) -> bytes:
+        """Return the bytes of one of the files, undecoded.
+
+        Raises:
+            ValueError: if it is in a zip and damaged.
+        """
         if file.source.is_dir():
             return (file.source / file.name).read_bytes()
         if file.source not in self._archives:
@@ -143,14 +151,19 @@ def find_files(places: Sequence[Path], limit: int | None = None) -> dict[str, La
 
 
 def find_labelled(
-    sources: Sequence[Path], table: Path | None = None, *, what: str = "the reference"
+    sources: Sequence[Path],
+    table: Path | None = None,
+    *,
+    what: str = "the reference",
+    media: Media = "picture",
 ) -> LabelledFiles:
-    """Return the pictures in folders and zips, in the order of their names within each.
+    """Return the pictures or clips in folders and zips, in the order of their names within each.
 
     Args:
         sources: each holds pictures side by side, or in one folder for each class.
         table: CSV with the columns ``name`` and ``class``, for pictures that are in no folder.
         what: their name in messages.
+        media: pictures or clips, told by the endings of their names.
 
     Raises:
         ValueError: if a source cannot be read, there is no picture, or a class is not known.
@@ -158,7 +171,7 @@ def find_labelled(
     classes = None if table is None else read_classes(table)
     files: list[LabelledFile] = []
     for source in sources:
-        for name in _names(source):
+        for name in _names(source, media):
             folder = PurePosixPath(name).parent.name
             label = folder or (None if classes is None else classes.get(name))
             if label is None and classes is not None:
@@ -169,23 +182,27 @@ def find_labelled(
             files.append(LabelledFile(source=source, name=name, label=label))
     if not files:
         raise ValueError(
-            f"There must be pictures in {what}, but {_listed(sources)} "
+            f"There must be {media}s in {what}, but {_listed(sources)} "
             f"{'holds' if len(sources) == 1 else 'hold'} none."
         )
     without = [file.place for file in files if file.label is None]
     if 0 < len(without) < len(files):
         raise ValueError(
-            f"Either all pictures of {what} must have a class or none, but {len(without)} of "
+            f"Either all {media}s of {what} must have a class or none, but {len(without)} of "
             f"{len(files)} are in no folder, {without[0]} first. Move them, or give a table."
         )
     return LabelledFiles(files)
 
 
-def find_levels(folder: Path) -> dict[int, LabelledFiles]:
+def find_levels(folder: Path, media: Media = "picture") -> dict[int, LabelledFiles]:
     """Return the samples of each level in ``level-1/CLASS/*``, or in ``level-1/*`` unlabelled.
 
+    Args:
+        folder: holds them.
+        media: pictures or clips.
+
     Raises:
-        ValueError: if there is no such folder, or one holds no pictures.
+        ValueError: if there is no such folder, or one holds no samples.
     """
     found = {
         int(match[1]): place
@@ -198,7 +215,7 @@ def find_levels(folder: Path) -> dict[int, LabelledFiles]:
             f"{'has none' if folder.is_dir() else 'is no folder'}. Give the folder that holds them."
         )
     return {
-        level: find_labelled([place], what=f"level {level}")
+        level: find_labelled([place], what=f"level {level}", media=media)
         for level, place in sorted(found.items())
     }
 
@@ -238,8 +255,8 @@ def read_classes(table: Path) -> dict[str, str]:
     return found
 
 
-def _names(source: Path) -> list[str]:
-    """Return the names of pictures below a folder or in a zip, folder by folder."""
+def _names(source: Path, media: Media = "picture") -> list[str]:
+    """Return the names of pictures or clips below a folder or in a zip, folder by folder."""
     if source.is_dir():
         names = [path.relative_to(source).as_posix() for path in source.rglob("*")]
     elif source.is_file() and zipfile.is_zipfile(source):
@@ -247,15 +264,16 @@ def _names(source: Path) -> list[str]:
             names = archive.namelist()
     else:
         raise ValueError(
-            "Pictures must be in a folder or a zip, but "
+            f"{media.capitalize()}s must be in a folder or a zip, but "
             f"{source} {'is neither' if source.exists() else 'does not exist'}. Check the path."
         )
     Image.init()  # fills the list of endings
+    endings = Image.EXTENSION if media == "picture" else CLIP_ENDINGS
     return sorted(
         (
             name
             for name in names
-            if PurePosixPath(name).suffix.lower() in Image.EXTENSION
+            if PurePosixPath(name).suffix.lower() in endings
             and not PurePosixPath(name).name.startswith(".")
         ),
         key=lambda name: name.split("/"),

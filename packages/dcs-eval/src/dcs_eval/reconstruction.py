@@ -60,7 +60,7 @@ def evaluate_reconstruction(
     Raises:
         ValueError: if a level count, a scale, a rate or a picture is not usable, or there is none.
     """
-    counts = _level_counts(levels, tokenizer.config.num_levels)
+    counts = level_counts(levels, tokenizer.config.num_levels)
     if not scales or any(scale <= 0 for scale in scales):
         raise ValueError(
             f"`scales` must hold positive factors, but is {tuple(scales)}. Pass (1.0,) for PSNR."
@@ -131,7 +131,12 @@ def _decodes(
             yield (name, count, 1.0, float(rate)), other, reference
 
 
-def _level_counts(levels: int | Sequence[int] | None, num_levels: int) -> tuple[int, ...]:
+def level_counts(levels: int | Sequence[int] | None, num_levels: int) -> tuple[int, ...]:
+    """Return the level counts to decode, all of them by default.
+
+    Raises:
+        ValueError: if one is not of a tokenizer of so many levels.
+    """
     if levels is None:
         return tuple(range(1, num_levels + 1))
     counts = (levels,) if isinstance(levels, int) else tuple(levels)

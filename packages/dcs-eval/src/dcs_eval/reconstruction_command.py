@@ -15,26 +15,29 @@ from dcs_common.entry_points import find_tokenizer, tokenizer_names
 from dcs_common.protocols import ImageTokenizer
 from dcs_eval.command_arguments import (
     add_common_arguments,
+    add_job_arguments,
     check_pictures,
     comparisons,
     positive,
     positive_real,
     prepare,
     read_pictures,
+    read_share,
 )
 from dcs_eval.labelled_files import find_labelled
 from dcs_eval.markdown import counted
 from dcs_eval.pictures import find_pictures
-from dcs_eval.protocols.checks import check_media
+from dcs_eval.protocols.feature_folders import take_features
 from dcs_eval.protocols.presets import find_protocol, protocol_names
 from dcs_eval.protocols.reconstruction import (
+    decoded_sets,
     measure_distances,
     prepare_pictures,
     reconstruction_record,
 )
 from dcs_eval.protocols.record import PROTOCOL_FILE
-from dcs_eval.protocols.spaces import protocol_space
-from dcs_eval.reconstruction import evaluate_reconstruction
+from dcs_eval.protocols.spaces import check_weights, protocol_space
+from dcs_eval.reconstruction import evaluate_reconstruction, level_counts
 
 
 def add_parser(commands: Any) -> None:
@@ -76,8 +79,10 @@ def add_parser(commands: Any) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="of the network whose features a protocol compares (default: torch.hub's cache)",
+        help="of the network whose features a protocol compares (default: torch.hub's cache; "
+        "I3D's must be given)",
     )
+    add_job_arguments(command)
     command.set_defaults(run=run)
 
 
@@ -92,6 +97,7 @@ def run(args: argparse.Namespace) -> str:
             f"`{option}` is of a protocol, but there is no `--protocol`. Leave it out, or name one "
             f"of {', '.join(protocol_names('reconstruction'))}."
         )
+    read_share(args, None, extracts=False)
     paths = find_pictures(args.data, args.pictures)
     check_pictures(paths)
     metrics = comparisons(args, device)
@@ -114,40 +120,40 @@ def run(args: argparse.Namespace) -> str:
 
 def _run_protocol(args: argparse.Namespace, device: torch.device) -> str:
     protocol = find_protocol(args.protocol, "reconstruction")
-    check_media(protocol)
+    check_weights(protocol, args.weights)
+    share = read_share(args, protocol, extracts=protocol.space is not None)
     if args.scales != [1.0] or args.pictures is not None:
         option = "--scales" if args.pictures is None else "--pictures"
         raise ValueError(
-            f"{protocol.name} decodes every picture at its own size, but there is `{option}`. "
+            f"{protocol.name} decodes every {protocol.media} at its own size, but there is "
+            f"`{option}`. "
             f"Leave it out, or `--protocol`."
         )
-    files = find_labelled(args.data, what="the data")
+    files = find_labelled(args.data, what="the data", media=protocol.media)
     pictures = prepare_pictures(protocol, args.data, args.reference, files)
     metrics = comparisons(args, device)
     space = protocol_space(protocol, args.weights, device)
     tokenizer = _tokenizer(args, device)
-    own = ((name, pixels.to(device)) for name, pixels in pictures)
+    levels = level_counts(args.levels, tokenizer.config.num_levels)
+    name = args.tokenizer if args.model is None else f"{args.tokenizer}={args.model}"
+    features = args.output / "features"
+    if space is not None:
+        sets = decoded_sets(pictures, tokenizer, levels, name=name, device=device)
+        rest = take_features(sets, space, features, media=protocol.media, share=share)
+        if rest is not None:
+            return rest
+    own = ((title, pixels.to(device)) for title, pixels in pictures)
     report = evaluate_reconstruction(
         tokenizer,
         _shown(own, len(pictures)),
-        levels=args.levels,
+        levels=levels,
+        fps=None if protocol.clip is None else protocol.clip.fps,
         ssim=metrics.get("ssim"),
         lpips=metrics.get("lpips"),
     )
     args.output.mkdir(parents=True, exist_ok=True)
     report.save(args.output / "reconstruction.json")
-    name = args.tokenizer if args.model is None else f"{args.tokenizer}={args.model}"
-    distances: dict[int, float] = {}
-    if space is not None:
-        distances = measure_distances(
-            pictures,
-            tokenizer,
-            list(dict.fromkeys(row.levels for row in report.rows)),
-            space,
-            args.output / "features",
-            name=name,
-            device=device,
-        )
+    distances = {} if space is None else measure_distances(levels, features)
     record = reconstruction_record(
         protocol,
         args.data,

@@ -19,7 +19,7 @@ class FeatureSpace(Protocol):
     @property
     def size(self) -> int: ...  # noqa: D102
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, pictures: Tensor, /) -> Tensor:
         """Return the features (N, size) of pictures (N, 3, H, W) in [0, 1].
 
         Spaces of clips take (N, 3, T, H, W).
@@ -37,5 +37,5 @@ class ClassifyingSpace(FeatureSpace, Protocol):
     @property
     def classes(self) -> int: ...  # noqa: D102
 
-    def features_and_logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def features_and_logits(self, pictures: Tensor, /) -> tuple[Tensor, Tensor]:
         """Return the features (N, size) and logits (N, classes) of pictures, in one pass."""

@@ -1,7 +1,7 @@
 """Samples against ADM's reference: the figures that papers print of ImageNet."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from dcs_eval.distribution.inception_score import InceptionScore, inception_scor
 from dcs_eval.distribution.kernel_distance import SUBSET_SIZE, KernelDistance, kernel_distance
 from dcs_eval.distribution.precision_recall import PrecisionRecall, precision_recall
 from dcs_eval.distribution.reference_statistics import AdmReference
-from dcs_eval.features.feature_files import FeatureFiles, extract
-from dcs_eval.features.feature_space import FeatureSpace
+from dcs_eval.features.feature_files import FeatureFiles
+from dcs_eval.features.picture_collection import Pictures
 from dcs_eval.labelled_files import LabelledFiles
 from dcs_eval.metrics import import_metrics
-from dcs_eval.progress import bar
+from dcs_eval.protocols.feature_folders import REFERENCE_FOLDER, level_folder
 from dcs_eval.protocols.protocol import Protocol
 from dcs_eval.protocols.record import ProtocolRecord
 
@@ -39,29 +39,15 @@ class AdmFigures:
     coverage: PrecisionRecall
 
 
-def measure_against_adm(
-    samples: Mapping[int, LabelledFiles],
-    reference: AdmReference,
-    space: FeatureSpace,
-    folder: Path,
-    *,
-    seed: int = 0,
-) -> tuple[AdmFigures, ...]:
-    """Measure samples of every level against ADM's reference.
-
-    Features go into ``folder/reference`` and ``folder/level-1`` and so on. What lies there
-    complete is not computed again. Files lie class by class, and a split of few classes would
-    make the Inception score lower: their order is drawn anew for it.
+def adm_sets(samples: Mapping[int, LabelledFiles], reference: AdmReference) -> dict[str, Pictures]:
+    """Return the pictures whose features are compared, by the names of their folders.
 
     Args:
         samples: by level.
         reference: with pictures.
-        space: the Inception network, which gives logits, too.
-        folder: made if it is not there.
-        seed: of the order, and of what the kernel distance draws.
 
     Raises:
-        ValueError: if torchmetrics is not installed, or the reference is of another network.
+        ValueError: if torchmetrics is not installed, or the reference has no pictures.
     """
     import_metrics("torchmetrics")  # fail now rather than after hours
     if reference.pictures is None:
@@ -69,23 +55,39 @@ def measure_against_adm(
             "Precision and recall need pictures of the reference, but it has none. Use the npz as "
             "it was published."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with bar("features of the reference", len(reference.pictures)) as progress:
-        extract(reference.pictures, space, folder / "reference", progress=progress)
-    real = FeatureFiles.open(folder / "reference").features()
+    levels = {level_folder(level): files for level, files in samples.items()}
+    return {REFERENCE_FOLDER: reference.pictures, **levels}
+
+
+def measure_against_adm(
+    levels: Iterable[int], reference: AdmReference, folder: Path, *, space: str, seed: int = 0
+) -> tuple[AdmFigures, ...]:
+    """Measure samples of every level against ADM's reference, by the features of both.
+
+    Files lie class by class, and a split of few classes would make the Inception score lower:
+    their order is drawn anew for it.
+
+    Args:
+        levels: of the samples.
+        reference: of which they are.
+        folder: of the features.
+        space: name of the feature space.
+        seed: of the order, and of what the kernel distance draws.
+
+    Raises:
+        ValueError: if features are missing, or the reference is of another network.
+    """
+    real = FeatureFiles.open(folder / REFERENCE_FOLDER).features()
     found = []
-    for level, files in samples.items():
-        place = folder / f"level-{level}"
-        with bar(f"features of level {level}", len(files)) as progress:
-            extract(files, space, place, progress=progress)
-        taken = FeatureFiles.open(place)
+    for level in levels:
+        taken = FeatureFiles.open(folder / level_folder(level))
         features, logits = taken.features(), taken.logits()
         order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
         subset = min(SUBSET_SIZE, len(features), len(real))
         found.append(
             AdmFigures(
                 level=level,
-                frechet=reference.statistics.distance(taken.statistics(), space=space.name),
+                frechet=reference.statistics.distance(taken.statistics(), space=space),
                 score=inception_score(logits[order]),
                 kernel=kernel_distance(features, real, subset_size=subset, seed=seed),
                 coverage=precision_recall(features, real),

@@ -10,29 +10,15 @@ _STATISTICS = {".npz", ".npy", ".safetensors", ".pt", ".pkl"}
 _TRAINING_NAME = re.compile(r"n\d{8}_\d+\.\w+")  # of ImageNet; validation: ILSVRC2012_val_0000...
 
 
-def check_media(protocol: Protocol) -> None:
-    """Check that a protocol is of pictures, which are what the commands read.
-
-    Raises:
-        ValueError: if it is of clips.
-    """
-    if protocol.media != "picture":
-        assert protocol.clip is not None, "clips are taken by a rule"
-        raise ValueError(
-            f"The commands read pictures, but {protocol.name} is of clips: {protocol.clip.text}. "
-            "Take them with its `clip.indices`, and their features with "
-            "`dcs_eval.features.i3d.I3DFeatures`."
-        )
-
-
-def check_count(protocol: Protocol, count: int, *, what: str = "pictures") -> None:
-    """Check the number of pictures, or of samples at each level.
+def check_count(protocol: Protocol, count: int, *, what: str | None = None) -> None:
+    """Check the number of pictures or clips, or of samples at each level.
 
     Raises:
         ValueError: if it is not the protocol's.
     """
     if count != protocol.count:
         why = "" if protocol.space is None else ", as distances depend on the number"
+        what = what or f"{protocol.media}s"
         raise ValueError(
             f"{protocol.name} takes {protocol.count} {what}{why}, but there are {count}. Give as "
             "many, or leave `--protocol` out."
@@ -53,7 +39,7 @@ def check_seeds(protocol: Protocol, seeds: int) -> None:
 
 
 def check_sizes(protocol: Protocol, sizes: Iterable[tuple[str, tuple[int, int]]]) -> None:
-    """Check the sizes of pictures as they are measured.
+    """Check the sizes of pictures or clips as they are measured.
 
     Args:
         protocol: the protocol.
@@ -65,9 +51,10 @@ def check_sizes(protocol: Protocol, sizes: Iterable[tuple[str, tuple[int, int]]]
     for name, size in sizes:
         if size not in protocol.sizes:
             wanted = " or ".join(_size(one) for one in protocol.sizes)
+            what = "" if protocol.media == "picture" else " samples"
             raise ValueError(
-                f"Pictures of {protocol.name} must have {wanted} pixels, but {name} has "
-                f"{_size(size)}. Give those of that size; it never resizes."
+                f"{protocol.media.capitalize()}s of {protocol.name} must have {wanted} pixels, but "
+                f"{name} has {_size(size)}. Give those of that size; it never resizes{what}."
             )
 
 

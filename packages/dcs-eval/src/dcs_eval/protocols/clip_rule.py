@@ -24,12 +24,13 @@ class ClipRule:
     fps: Fraction
     choice: str = "centre"
 
-    def indices(self, count: int, fps: Fraction) -> tuple[int, ...]:
+    def indices(self, count: int, fps: Fraction, *, what: str = "a video") -> tuple[int, ...]:
         """Return the numbers of a video's frames that make its clip.
 
         Args:
             count: frames of the video.
             fps: its rate.
+            what: the video, for the message.
 
         Raises:
             ValueError: if the video is too short.
@@ -41,7 +42,7 @@ class ClipRule:
         ]
         if len(resampled) < self.frames:
             raise ValueError(
-                f"A clip takes {self.frames} frames at {self.fps} fps, but a video of {count} "
+                f"A clip takes {self.frames} frames at {self.fps} fps, but {what} of {count} "
                 f"frames at {fps} fps gives {len(resampled)}. Leave it out."
             )
         first = (len(resampled) - self.frames) // 2

@@ -11,6 +11,7 @@ from dcs_eval.features.picture_collection import picture_digest
 from dcs_eval.labelled_files import LabelledFiles
 from dcs_eval.protocols.centre_crop import adm_centre_crop
 from dcs_eval.protocols.checks import check_sizes
+from dcs_eval.protocols.clips import ProtocolClips
 from dcs_eval.protocols.protocol import Protocol
 
 
@@ -50,7 +51,7 @@ class ProtocolPictures:
 
 
 class DecodedPictures:
-    """What a tokenizer makes of pictures at one level count, each decoded when it is asked for.
+    """What a tokenizer makes of pictures or clips at one level count, each decoded when asked for.
 
     Attributes:
         digest: changes whenever the pictures, the tokenizer or the level count do.
@@ -58,7 +59,7 @@ class DecodedPictures:
 
     def __init__(
         self,
-        pictures: ProtocolPictures,
+        pictures: ProtocolPictures | ProtocolClips,
         tokenizer: ImageTokenizer,
         levels: int,
         *,
@@ -69,7 +70,7 @@ class DecodedPictures:
 
         Args:
             pictures: the originals.
-            tokenizer: anything that encodes and decodes pictures.
+            tokenizer: anything that encodes and decodes them.
             levels: how many are decoded.
             name: of the tokenizer; its fingerprint is added where it has one.
             device: where it computes.
@@ -80,14 +81,17 @@ class DecodedPictures:
         self._tokenizer: Any = tokenizer
         self._levels = levels
         self._device = device
+        # A tokenizer of pictures need not take a rate.
+        self._fps = {} if isinstance(pictures, ProtocolPictures) else {"fps": pictures.fps}
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     @torch.inference_mode()
     def __getitem__(self, index: int) -> Tensor:
-        """Return a decoded picture (1, 3, H, W) in [0, 1]."""
+        """Return a decoded picture (1, 3, H, W) or clip (1, 3, T, H, W) in [0, 1]."""
         pixels = self._pictures[index].to(self._device)
         size = (pixels.shape[-2], pixels.shape[-1])
-        latents = self._tokenizer.encode(pixels, levels=self._levels)
-        return self._tokenizer.decode(latents, size=size, levels=self._levels).clamp(0, 1)
+        latents = self._tokenizer.encode(pixels, levels=self._levels, **self._fps)
+        decoded = self._tokenizer.decode(latents, size=size, levels=self._levels, **self._fps)
+        return decoded.clamp(0, 1)

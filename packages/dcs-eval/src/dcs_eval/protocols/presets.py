@@ -12,7 +12,7 @@ SQUEEZENET_SPACE = SqueezeNetFeatures.name
 
 _KODAK = ((512, 768), (768, 512))
 # UCF101 comes at 25 frames per second and is reported at 24; the paper does not say how it gets
-# there, nor which frames it takes. This is our rule.
+# there, nor which frames it takes. This is our rule. Its videos have 320x240 pixels.
 _CLIPS = ClipRule(frames=16, fps=Fraction(24))
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -47,6 +47,7 @@ PROTOCOLS: dict[str, Protocol] = {
             task="reconstruction",
             media="clip",
             sizes=((256, 256),),
+            resize="centre-square",
             space=I3D_SPACE,
             reference="same",
             count=2048,
@@ -59,6 +60,7 @@ PROTOCOLS: dict[str, Protocol] = {
             task="generation",
             media="clip",
             sizes=((256, 256),),
+            resize="centre-square",
             space=I3D_SPACE,
             reference="held-out",
             count=2048,

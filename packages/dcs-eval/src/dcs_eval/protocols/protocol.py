@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from dcs_eval.labelled_files import Media
 from dcs_eval.markdown import table
 from dcs_eval.protocols.clip_rule import ClipRule
 
 Task = Literal["reconstruction", "generation"]
-Media = Literal["picture", "clip"]
 #: "same": the pictures that are reconstructed themselves. "adm-statistics": the npz of ADM's
 #: evaluation. "held-out": real pictures or clips that the generator was not trained on.
 ReferenceRule = Literal["same", "adm-statistics", "held-out"]
-#: What is done to a picture of another size: nothing but a refusal, or ADM's centre crop.
-ResizeRule = Literal["none", "adm-centre-crop"]
+#: What is done to a picture of another size: nothing but a refusal, or ADM's centre crop. Of real
+#: clips: the square in the centre, resized bilinearly; generated ones are refused.
+ResizeRule = Literal["none", "adm-centre-crop", "centre-square"]
 
 NOT_RUN = "not run"
 

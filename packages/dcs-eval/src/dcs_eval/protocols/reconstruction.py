@@ -8,22 +8,25 @@ import torch
 
 from dcs_common.protocols import ImageTokenizer
 from dcs_eval.distribution.frechet import frechet_distance
-from dcs_eval.features.feature_files import FeatureFiles, extract
-from dcs_eval.features.feature_space import FeatureSpace
+from dcs_eval.features.feature_files import FeatureFiles
+from dcs_eval.features.picture_collection import Pictures
 from dcs_eval.labelled_files import LabelledFiles
 from dcs_eval.metrics import METRICS
-from dcs_eval.progress import bar
 from dcs_eval.protocols.checks import check_count, check_names, check_reference
+from dcs_eval.protocols.clips import ProtocolClips
+from dcs_eval.protocols.feature_folders import level_folder
 from dcs_eval.protocols.pictures import DecodedPictures, ProtocolPictures
 from dcs_eval.protocols.protocol import Protocol
 from dcs_eval.protocols.record import ProtocolRecord
 from dcs_eval.reconstruction_report import ReconstructionReport
 
+_ORIGINALS = "originals"
+
 
 def prepare_pictures(
     protocol: Protocol, data: Sequence[Path], reference: Sequence[Path], files: LabelledFiles
-) -> ProtocolPictures:
-    """Return the pictures to measure, after everything that a protocol may refuse.
+) -> ProtocolPictures | ProtocolClips:
+    """Return the pictures or clips to measure, after everything that a protocol may refuse.
 
     Args:
         protocol: of a reconstruction.
@@ -36,47 +39,55 @@ def prepare_pictures(
     """
     check_reference(protocol, reference, data=data)
     check_count(protocol, len(files))
-    pictures = ProtocolPictures(protocol, files)
+    of_pictures = protocol.media == "picture"
+    pictures = (ProtocolPictures if of_pictures else ProtocolClips)(protocol, files)
     check_names(protocol, pictures.names)
     for _ in pictures:  # a bad one stops a long run at its start
         pass
     return pictures
 
 
-def measure_distances(
-    pictures: ProtocolPictures,
+def decoded_sets(
+    pictures: ProtocolPictures | ProtocolClips,
     tokenizer: ImageTokenizer,
     levels: Sequence[int],
-    space: FeatureSpace,
-    folder: Path,
     *,
     name: str,
     device: torch.device,
-) -> dict[int, float]:
-    """Return the Fréchet distance of decoded pictures to the originals, by level count.
-
-    Features go into ``folder/originals`` and ``folder/level-1`` and so on. What lies there
-    complete is not computed again.
+) -> dict[str, Pictures]:
+    """Return the originals and what is decoded of them, by the names of their features' folders.
 
     Args:
         pictures: the originals, and the reference.
         tokenizer: what decodes.
         levels: the level counts.
-        space: where distances are taken.
-        folder: made if it is not there.
         name: of the tokenizer.
         device: where it computes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with bar("features of the originals", len(pictures)) as progress:
-        extract(pictures, space, folder / "originals", progress=progress)
-    originals = FeatureFiles.open(folder / "originals").statistics()
-    found: dict[int, float] = {}
-    for count in levels:
-        place = folder / f"level-{count}"
-        extract(DecodedPictures(pictures, tokenizer, count, name=name, device=device), space, place)
-        found[count] = frechet_distance(FeatureFiles.open(place).statistics(), originals)
-    return found
+    decoded = {
+        level_folder(count): DecodedPictures(pictures, tokenizer, count, name=name, device=device)
+        for count in levels
+    }
+    return {_ORIGINALS: pictures, **decoded}
+
+
+def measure_distances(levels: Sequence[int], folder: Path) -> dict[int, float]:
+    """Return the Fréchet distance of decodes to the originals, by level count.
+
+    Args:
+        levels: the level counts.
+        folder: of the features.
+
+    Raises:
+        ValueError: if features are missing.
+    """
+    originals = FeatureFiles.open(folder / _ORIGINALS).statistics()
+    return {
+        count: frechet_distance(
+            FeatureFiles.open(folder / level_folder(count)).statistics(), originals
+        )
+        for count in levels
+    }
 
 
 def reconstruction_record(
@@ -114,7 +125,7 @@ def reconstruction_record(
         reference=[str(path) for path in data],
         reference_sha256=files.digest,
         reference_count=len(files),
-        counts={"pictures": len(files)},
+        counts={f"{protocol.media}s": len(files)},
         space=space,
         rows=rows,
         values=[

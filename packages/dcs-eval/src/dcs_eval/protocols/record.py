@@ -17,7 +17,7 @@ PROTOCOL_FORMAT = 1
 # Those whose versions can change a figure.
 _PACKAGES = (
     *("dcs-eval", "dcs-common", "torch", "torchvision", "torchmetrics", "torch-fidelity"),
-    *("lpips", "pillow", "numpy", "scipy"),
+    *("lpips", "pillow", "av", "numpy", "scipy"),
 )
 
 
@@ -52,6 +52,9 @@ class ProtocolRecord:
         resize = {
             "none": f"{sizes}, never resized",
             "adm-centre-crop": f"centre crop to {sizes}: halved by box filter, then bicubic (ADM)",
+            "centre-square": f"the square in the centre of real clips, resized to {sizes} "
+            "(bilinear, antialiased where it is reduced, rounded to 8 bits); generated clips are "
+            "never resized",
         }
         lines = [
             f"protocol {protocol.name}: {protocol.citation}",

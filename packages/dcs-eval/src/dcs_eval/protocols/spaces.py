@@ -5,19 +5,33 @@ from pathlib import Path
 import torch
 
 from dcs_eval.features.feature_space import FeatureSpace
+from dcs_eval.features.i3d import I3D_ADDRESS, I3D_SPACE, I3DFeatures
 from dcs_eval.features.inception import INCEPTION_SPACE, InceptionFeatures
 from dcs_eval.features.squeezenet import SqueezeNetFeatures
 from dcs_eval.protocols.protocol import Protocol
 
 
+def check_weights(protocol: Protocol, weights: Path | None) -> None:
+    """Check that weights are given which are in no cache, before anything is read.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if protocol.space == I3D_SPACE and weights is None:
+        raise ValueError(
+            f"{protocol.name} needs the weights of I3D, but there is no `--weights`. Download "
+            f"{I3D_ADDRESS} and give its path."
+        )
+
+
 def protocol_space(
     protocol: Protocol, weights: Path | None, device: torch.device
 ) -> FeatureSpace | None:
-    """Return the feature space of a protocol of pictures; None where it has none.
+    """Return the feature space of a protocol; None where it has none.
 
     Args:
         protocol: the protocol.
-        weights: file of the network's weights; from torch.hub's cache if None.
+        weights: file of the network's weights; from torch.hub's cache if None, but those of I3D.
         device: where to compute.
 
     Raises:
@@ -25,6 +39,10 @@ def protocol_space(
     """
     if protocol.space == INCEPTION_SPACE:
         return InceptionFeatures(weights, device)
+    if protocol.space == I3D_SPACE:
+        check_weights(protocol, weights)
+        assert weights is not None, "just checked"
+        return I3DFeatures(weights, device)
     if protocol.space == SqueezeNetFeatures.name:
         return SqueezeNetFeatures(weights, device)
     return None
