@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dcs_common.atomic_file import write_atomically
+from dcs_common.sharded_folder import Shards
 
 CACHE_FORMAT = 1
 CACHE_FILE = "cache.json"
@@ -22,7 +23,7 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CachePlan:
+class CachePlan(Shards):
     """The content of ``cache.json``, the same for every job that works on a cache.
 
     Attributes:
@@ -61,11 +62,6 @@ class CachePlan:
     seed: int
 
     @property
-    def num_shards(self) -> int:
-        """Number of shards."""
-        return -(-self.samples // self.samples_per_shard)
-
-    @property
     def copies(self) -> int:
         """Samples of each picture."""
         return 2 if self.flips else 1
@@ -80,14 +76,6 @@ class CachePlan:
     def samples_of(self, shard: int) -> int:
         """Return how many samples a shard has room for."""
         return min(self.samples_per_shard, self.samples - shard * self.samples_per_shard)
-
-    def shard_path(self, folder: Path, shard: int) -> Path:
-        """Return a shard's path."""
-        return folder / f"shard-{shard:05d}.safetensors"
-
-    def missing_shards(self, folder: Path) -> list[int]:
-        """Return the numbers of the shards that a folder lacks."""
-        return [i for i in range(self.num_shards) if not self.shard_path(folder, i).is_file()]
 
     def differences(self, other: "CachePlan") -> list[str]:
         """Name what differs, of the plan on the disk (self) and another that is asked for."""

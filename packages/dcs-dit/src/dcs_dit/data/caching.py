@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dcs_common.latents import Latents
 from dcs_common.protocols import ImageTokenizer
+from dcs_common.sharded_folder import check_job, make_sharded_folder
 from dcs_common.training.seeds import seeded_generator
 from dcs_dit.data.cache_config import CacheConfig
 from dcs_dit.data.cache_plan import CACHE_FILE, DTYPES, CachePlan
@@ -110,13 +111,9 @@ class LatentCaching:
             ValueError: if the folder holds something else or a damaged shard, too many pictures
                 are unreadable, or the latents do not fit into the dtype.
         """
-        if jobs < 1 or not 0 <= job < jobs:
-            raise ValueError(
-                f"`job` must be between 0 and `jobs` - 1, but is {job} of {jobs}. The first of N "
-                "jobs has the number 0."
-            )
+        check_job(jobs, job)
         folder, plan = Path(folder), self.plan
-        _make_folder(folder)
+        make_sharded_folder(folder, CACHE_FILE, "a cache")
         plan.write(folder)
         numbers = range(job, plan.num_shards, jobs)
         skipped = self._loader.skipped
@@ -174,24 +171,3 @@ def _bar(plan: CachePlan, numbers: Sequence[int]) -> tqdm:
     total = sum(map(plan.samples_of, numbers))
     quiet = not sys.stderr.isatty()
     return tqdm(total=total, desc="caching", unit=" samples", leave=False, disable=quiet)
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.parent.is_dir():
-        raise ValueError(
-            f"The output's folder must exist, but {folder.parent} does not. Create it first."
-        )
-    try:
-        folder.mkdir(exist_ok=True)
-        names = [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise ValueError(
-            f"The output must be a folder, but {folder} cannot be one ({error.strerror}). Name "
-            "another."
-        ) from None
-    # What begins with a dot was left by another job, or is being written by it.
-    if CACHE_FILE not in names and not all(name.startswith(".") for name in names):
-        raise ValueError(
-            f"The output must be a new folder or a cache, but {folder} holds something else. Name "
-            "another."
-        )

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dcs_common.sharded_folder import check_job, make_sharded_folder
 from dcs_eval.distribution.frechet import FeatureStatistics
 from dcs_eval.features.feature_plan import FEATURES_FILE, FeaturePlan
 from dcs_eval.features.feature_shard import read_shard, write_shard
@@ -79,7 +80,7 @@ def extract(
         samples_per_shard=samples_per_shard,
         pictures=picture_digest(pictures),
     )
-    _make_folder(folder)
+    make_sharded_folder(folder, FEATURES_FILE, "one of features")
     plan.write(folder)
     numbers = range(job, plan.num_shards, jobs)
     kept = 0
@@ -189,35 +190,10 @@ def _tensors(
 def _check(count: int, jobs: int, job: int, samples_per_shard: int, batch_size: int) -> None:
     if count < 1:
         raise ValueError("Features need at least 1 picture, but there is none. Add pictures.")
-    if jobs < 1 or not 0 <= job < jobs:
-        raise ValueError(
-            f"`job` must be between 0 and `jobs` - 1, but is {job} of {jobs}. The first of N "
-            "jobs has the number 0."
-        )
+    check_job(jobs, job)
     if min(samples_per_shard, batch_size) < 1:
         raise ValueError(
             "`samples_per_shard` and `batch_size` must be at least 1, but are "
             f"{samples_per_shard} and {batch_size}. The usual are {SAMPLES_PER_SHARD} and "
             f"{BATCH_SIZE}."
-        )
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.parent.is_dir():
-        raise ValueError(
-            f"The output's folder must exist, but {folder.parent} does not. Create it first."
-        )
-    try:
-        folder.mkdir(exist_ok=True)
-        names = [path.name for path in folder.iterdir()]
-    except OSError as error:
-        raise ValueError(
-            f"The output must be a folder, but {folder} cannot be one ({error.strerror}). Name "
-            "another."
-        ) from None
-    # What begins with a dot was left by another job, or is being written by it.
-    if FEATURES_FILE not in names and not all(name.startswith(".") for name in names):
-        raise ValueError(
-            f"The output must be a new folder or one of features, but {folder} holds something "
-            "else. Name another."
         )

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from dcs_common.atomic_file import write_atomically
+from dcs_common.sharded_folder import Shards
 
 FEATURES_FORMAT = 1
 FEATURES_FILE = "features.json"
@@ -14,7 +15,7 @@ _SPOKEN = {"pictures": "digest of the pictures", "classes": "logits", "size": "f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeaturePlan:
+class FeaturePlan(Shards):
     """The content of ``features.json``, the same for every job that works on a folder.
 
     Attributes:
@@ -34,11 +35,6 @@ class FeaturePlan:
     pictures: str
 
     @property
-    def num_shards(self) -> int:
-        """Number of shards."""
-        return -(-self.samples // self.samples_per_shard)
-
-    @property
     def digest(self) -> str:
         """A hash that names the plan in its shards."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
@@ -47,14 +43,6 @@ class FeaturePlan:
         """Return the numbers of a shard's pictures."""
         first = shard * self.samples_per_shard
         return range(first, min(first + self.samples_per_shard, self.samples))
-
-    def shard_path(self, folder: Path, shard: int) -> Path:
-        """Return a shard's path."""
-        return folder / f"shard-{shard:05d}.safetensors"
-
-    def missing_shards(self, folder: Path) -> list[int]:
-        """Return the numbers of the shards that a folder lacks."""
-        return [i for i in range(self.num_shards) if not self.shard_path(folder, i).is_file()]
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, or check that what is there is the same.
