@@ -6,6 +6,7 @@ from math import isfinite
 import torch
 from torch import Tensor, nn
 
+from dcs_tok.level_noise import level_noise
 from dcs_tok.losses.active_tokens import active_tokens
 
 
@@ -65,12 +66,6 @@ class LatentDenoising(nn.Module):
 
 
 def _draw(shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw a, and unit noise (t, h, w, n, d) level by level.
-
-    A longer draw does not start with a shorter one, so each level is a draw of its own.
-    """
-    t, h, w, n, d = shape
-    device = generator.device
-    share = torch.rand((), generator=generator, device=device)
-    noise = [torch.randn(t, h, w, d, generator=generator, device=device) for _ in range(n)]
-    return share, torch.stack(noise, dim=3)
+    """Draw a, and unit noise (t, h, w, n, d)."""
+    share = torch.rand((), generator=generator, device=generator.device)
+    return share, level_noise(shape, generator)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dcs_common.latents import Latents
 from dcs_tok.config import DCSTokConfig
+from dcs_tok.level_noise import level_noise
 from dcs_tok.losses.active_tokens import active_tokens
 
 INITIAL_LOG_VARIANCE = -6.0
@@ -79,17 +80,5 @@ def draw_latents(tokens: Tensor, levels: Tensor, generators: Sequence[torch.Gene
             f"{len(tokens)} samples. Pass what `latents_of` gives."
         )
     mean, deviation = tokens.chunk(2, dim=-1)
-    t, h, w, n, d = mean.shape[1:]
-    noise = torch.stack(
-        [
-            torch.stack(
-                [
-                    torch.randn(t, h, w, d, generator=generator, device=generator.device)
-                    for _ in range(n)
-                ],
-                dim=3,
-            )
-            for generator in generators
-        ]
-    )
+    noise = torch.stack([level_noise(mean.shape[1:], generator) for generator in generators])
     return (mean + deviation * noise.to(mean)).where(active, 0)
