@@ -26,8 +26,13 @@ from dcs_eval.nearest_files import write_nearest
 from dcs_eval.progress import as_set, check_files
 from dcs_eval.protocols.adm import adm_record, adm_sets, measure_against_adm
 from dcs_eval.protocols.checks import check_reference, check_reference_count
-from dcs_eval.protocols.feature_folders import Share, take_features
-from dcs_eval.protocols.generated_clips import clip_record, clip_sets, measure_clips
+from dcs_eval.protocols.feature_folders import (
+    REFERENCE_FOLDER,
+    Share,
+    level_distances,
+    take_features,
+)
+from dcs_eval.protocols.generated_clips import clip_record, clip_sets
 from dcs_eval.protocols.generation import check_held_out, check_samples, held_out_record
 from dcs_eval.protocols.presets import find_protocol, protocol_names
 from dcs_eval.protocols.protocol import Protocol
@@ -163,7 +168,7 @@ def _run_clips(
         protocol,
         args.reference,
         reference,
-        measure_clips(seeds[0], features),
+        level_distances(seeds[0], features, REFERENCE_FOLDER),
         name=_name(args),
         space=space.name,
         guided=_guided(args),

@@ -27,11 +27,11 @@ from dcs_eval.command_arguments import (
 from dcs_eval.labelled_files import find_labelled
 from dcs_eval.markdown import counted
 from dcs_eval.pictures import find_pictures
-from dcs_eval.protocols.feature_folders import take_features
+from dcs_eval.protocols.feature_folders import level_distances, take_features
 from dcs_eval.protocols.presets import find_protocol, protocol_names
 from dcs_eval.protocols.reconstruction import (
+    ORIGINALS_FOLDER,
     decoded_sets,
-    measure_distances,
     prepare_pictures,
     reconstruction_record,
 )
@@ -153,7 +153,7 @@ def _run_protocol(args: argparse.Namespace, device: torch.device) -> str:
     )
     args.output.mkdir(parents=True, exist_ok=True)
     report.save(args.output / "reconstruction.json")
-    distances = {} if space is None else measure_distances(levels, features)
+    distances = {} if space is None else level_distances(levels, features, ORIGINALS_FOLDER)
     record = reconstruction_record(
         protocol,
         args.data,

@@ -1,10 +1,16 @@
 """Features of everything that a protocol compares, in folders side by side, shared among jobs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcs_eval.features.feature_files import BATCH_SIZE, SAMPLES_PER_SHARD, extract
+from dcs_eval.distribution.frechet import frechet_distance
+from dcs_eval.features.feature_files import (
+    BATCH_SIZE,
+    SAMPLES_PER_SHARD,
+    FeatureFiles,
+    extract,
+)
 from dcs_eval.features.feature_space import FeatureSpace
 from dcs_eval.features.picture_collection import Pictures
 from dcs_eval.labelled_files import Media
@@ -94,3 +100,21 @@ def take_features(
         f"job {share.job} of {share.jobs} is done: {missing} of {shards} shards are still missing "
         f"in {folder}; nothing was measured. The last job measures, or any that is run again."
     )
+
+
+def level_distances(levels: Iterable[int], folder: Path, reference: str) -> dict[int, float]:
+    """Return the Fréchet distance of every level's features to those of a reference, by level.
+
+    Args:
+        levels: of samples or decodes.
+        folder: of all features.
+        reference: name of the folder in it that they are compared with.
+
+    Raises:
+        ValueError: if features are missing.
+    """
+    real = FeatureFiles.open(folder / reference).statistics()
+    return {
+        level: frechet_distance(FeatureFiles.open(folder / level_folder(level)).statistics(), real)
+        for level in levels
+    }

@@ -1,10 +1,8 @@
 """Generated clips under a protocol: against real ones, by the Fréchet distance of features."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dcs_eval.distribution.frechet import frechet_distance
-from dcs_eval.features.feature_files import FeatureFiles
 from dcs_eval.features.picture_collection import Pictures
 from dcs_eval.labelled_files import LabelledFiles
 from dcs_eval.progress import bar
@@ -42,23 +40,6 @@ def clip_sets(
             for _ in clips:  # a bad one stops a long run at its start
                 progress(1)
     return {**sets}
-
-
-def measure_clips(levels: Iterable[int], folder: Path) -> dict[int, float]:
-    """Return the Fréchet distance of samples to real clips, by level: FVD, on I3D's logits.
-
-    Args:
-        levels: of the samples.
-        folder: of the features.
-
-    Raises:
-        ValueError: if features are missing.
-    """
-    real = FeatureFiles.open(folder / REFERENCE_FOLDER).statistics()
-    return {
-        level: frechet_distance(FeatureFiles.open(folder / level_folder(level)).statistics(), real)
-        for level in levels
-    }
 
 
 def clip_record(

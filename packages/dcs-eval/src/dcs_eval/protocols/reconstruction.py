@@ -7,8 +7,6 @@ from pathlib import Path
 import torch
 
 from dcs_common.protocols import ImageTokenizer
-from dcs_eval.distribution.frechet import frechet_distance
-from dcs_eval.features.feature_files import FeatureFiles
 from dcs_eval.features.picture_collection import Pictures
 from dcs_eval.labelled_files import LabelledFiles
 from dcs_eval.metrics import METRICS
@@ -20,7 +18,8 @@ from dcs_eval.protocols.protocol import Protocol
 from dcs_eval.protocols.record import ProtocolRecord
 from dcs_eval.reconstruction_report import ReconstructionReport
 
-_ORIGINALS = "originals"
+#: Of the features of what a tokenizer is given.
+ORIGINALS_FOLDER = "originals"
 
 
 def prepare_pictures(
@@ -68,26 +67,7 @@ def decoded_sets(
         level_folder(count): DecodedPictures(pictures, tokenizer, count, name=name, device=device)
         for count in levels
     }
-    return {_ORIGINALS: pictures, **decoded}
-
-
-def measure_distances(levels: Sequence[int], folder: Path) -> dict[int, float]:
-    """Return the Fréchet distance of decodes to the originals, by level count.
-
-    Args:
-        levels: the level counts.
-        folder: of the features.
-
-    Raises:
-        ValueError: if features are missing.
-    """
-    originals = FeatureFiles.open(folder / _ORIGINALS).statistics()
-    return {
-        count: frechet_distance(
-            FeatureFiles.open(folder / level_folder(count)).statistics(), originals
-        )
-        for count in levels
-    }
+    return {ORIGINALS_FOLDER: pictures, **decoded}
 
 
 def reconstruction_record(
