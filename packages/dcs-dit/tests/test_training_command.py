@@ -15,7 +15,7 @@ from dcs_common.training import OptimizerConfig
 from dcs_dit import DCSDiT
 from dcs_dit.config import DCSDiTConfig
 from dcs_dit.data import LatentBatch, LatentCache
-from dcs_dit.training import command
+from dcs_dit.training import run as training_run
 from dcs_dit.training.task import GeneratorTask
 
 from .labelled_files import CLASSES, ToyTokenizer, flat_folder, make_cache
@@ -196,9 +196,9 @@ def test_held_out_latents_are_measured_with_averaged_weights(cache: Path, tmp_pa
 def test_of_many_held_out_latents_some_from_everywhere_are_measured(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_HELD_OUT", 5)
+    monkeypatch.setattr(training_run, "_HELD_OUT", 5)
     latents = LatentCache.open(cache)
-    found = command._held_out(cache, latents, small_recipe(COMMAND_CONFIG))
+    found = training_run._held_out(cache, latents, small_recipe(COMMAND_CONFIG))
     assert torch.equal(found.tokens, latents.tokens([0, 3, 6, 10, 13]))
     assert found.labels.tolist() == latents.labels[[0, 3, 6, 10, 13]].tolist()
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -81,7 +82,7 @@ def run_in_folder(
     *,
     world: World,
     identity: Mapping[str, Any],
-    args: argparse.Namespace,
+    arguments: Mapping[str, Any],
     package: str,
 ) -> TrainingResult:
     """Train in a run's folder, and write down there what the run is.
@@ -89,7 +90,7 @@ def run_in_folder(
     Args:
         make_task: called once the folder is known to be this run's.
         source, training, folder, world, identity: as for :func:`train`.
-        args: of the command, for the record.
+        arguments: of the call, for the record.
         package: whose version the record gives.
 
     Raises:
@@ -108,7 +109,7 @@ def run_in_folder(
     if world.is_main:
         record = {
             "recipe": identity,
-            "arguments": {k: str(v) for k, v in sorted(vars(args).items()) if k != "run"},
+            "arguments": {name: str(value) for name, value in sorted(arguments.items())},
             "versions": {package: version(package), "torch": torch.__version__},
         }
         write_atomically(folder / RUN_FILE, (json.dumps(record, indent=1) + "\n").encode())
@@ -117,14 +118,21 @@ def run_in_folder(
     )
 
 
-def unfinished(result: TrainingResult, training: TrainingConfig) -> str:
-    """Return a command's last line about a run that was stopped."""
-    return f"stopped at step {result.step} of {training.steps}; run again to go on"
+def command_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Return a command's arguments, for the record of :func:`run_in_folder`."""
+    return {name: value for name, value in vars(args).items() if name != "run"}
 
 
-def finished(result: TrainingResult, name: str, model: Path) -> str:
-    """Return a command's last line about a run that is done."""
+def last_line(result: TrainingResult, training: TrainingConfig, name: str, folder: Path) -> str:
+    """Return a command's last line about a run: done, or stopped on the way.
+
+    Only the main process of several says it; the others say nothing.
+    """
+    if int(os.environ.get("RANK", "0")):
+        return ""
+    if not result.finished:
+        return f"stopped at step {result.step} of {training.steps}; run again to go on"
     return (
-        f"wrote {model}: {name}, {result.step} steps, {result.samples} samples, "
+        f"wrote {folder / MODEL_FOLDER}: {name}, {result.step} steps, {result.samples} samples, "
         f"{result.seconds:.0f} s in this call"
     )
