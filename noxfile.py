@@ -43,6 +43,11 @@ def wheel(package: str) -> str:
     return str(path)
 
 
+def install_experiments(session: nox.Session) -> None:
+    """Install what experiments/requirements.txt names, our packages from their wheels."""
+    session.install(*CONSTRAINTS, *wheels(*PACKAGES), "-r", "experiments/requirements.txt")
+
+
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the four wheels into dist/."""
@@ -56,14 +61,20 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
-@nox.parametrize("package", [nox.param(name, id=name) for name in PACKAGES])
+@nox.parametrize("package", [nox.param(name, id=name) for name in (*PACKAGES, "experiments")])
 def tests(session: nox.Session, package: str) -> None:
     """Run each package's tests in its own environment, from its own wheel, two at a time."""
-    session.install(*CONSTRAINTS, "pytest-xdist", *wheels(package, extra="[test]"))
+    if package == "experiments":
+        install_experiments(session)
+        session.install(*CONSTRAINTS, "pytest", "pytest-xdist", "hypothesis")
+        folder = "experiments/tests"
+    else:
+        session.install(*CONSTRAINTS, "pytest-xdist", *wheels(package, extra="[test]"))
+        folder = f"packages/{package}/tests"
     # Two tests of one thread each finish sooner than one of two; `-- -n 0` is one after another.
     session.run(
         *("pytest", "-c", "pyproject.toml", "-n", "2", "--dist", "worksteal"),
-        *(f"packages/{package}/tests", *session.posargs),
+        *(folder, "--ignore", "experiments/tests/slurm", *session.posargs),
         env={"OMP_NUM_THREADS": "1"},
     )
 
@@ -115,3 +126,13 @@ def demo(session: nox.Session) -> None:
     """Rebuild a photo level by level at several sizes, into demo-output/."""
     session.install(*CONSTRAINTS, *wheels("dcs-tok"))
     session.run("dcs-tok", "demo", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def experiment(session: nox.Session) -> None:
+    """Run one: `nox -s experiment -- ablation_margin --cluster inline`."""
+    if not session.posargs:
+        session.error("name an experiment, such as `nox -s experiment -- ablation_margin`")
+    install_experiments(session)
+    name, *arguments = session.posargs
+    session.run("python", f"experiments/{name}.py", *arguments)

@@ -1,0 +1,154 @@
+"""Tables, maps and verdicts of ``ablation_token_drop.py``."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ablation_margin_report import spread
+from launching import Context
+from records import Claim, Picture, Plot, Report, Table, Verdict
+
+NAMES = {"drop": "tokens dropped", "keep": "all kept"}
+
+Found = Mapping[str, Mapping[str, Any]]
+
+
+def report(context: Context) -> Report:
+    """Compare the two runs."""
+    seeds: list[Found] = [
+        context.result(f"measure-seed-{seed}") for seed in range(context.options.seeds)
+    ]
+    levels = len(seeds[0]["drop"]["psnr"])
+    rows = tuple(
+        (name, *(spread(v) for v in zip(*(s[mode]["psnr"] for s in seeds), strict=True)))
+        for mode, name in NAMES.items()
+    )
+    numbers = tuple(
+        (name, spread(_of(seeds, mode, "overlap")), spread(_of(seeds, mode, "complexity")))
+        for mode, name in NAMES.items()
+    )
+    return Report(
+        tables=(
+            Table(
+                title="PSNR by levels kept, dB, held-out crops",
+                columns=("training", *(str(level) for level in range(1, levels + 1))),
+                rows=rows,
+                note="The paper shows maps and gives no figures.",
+            ),
+            Table(
+                title="What the maps show",
+                columns=("training", "overlap of levels", "complexity and gain, r"),
+                rows=numbers,
+                note="Overlap: 1 if all levels change the same places, 0 if each changes its own. "
+                "Gain: the fall of a patch's distortion from one level to all.",
+            ),
+        ),
+        claims=claims(seeds),
+        plots=(
+            Plot(
+                name="psnr",
+                figure=_figure(seeds),
+                caption="PSNR by levels kept; a line for each seed.",
+            ),
+        ),
+        pictures=tuple(_maps(context, mode) for mode in NAMES),
+    )
+
+
+def claims(seeds: Sequence[Found]) -> tuple[Claim, ...]:
+    """Return the verdicts on Fig. 15: a sign holds where it does for every seed."""
+    first = [s["drop"]["psnr"][0] - s["keep"]["psnr"][0] for s in seeds]
+    rises = [_rises(s["drop"]["psnr"]) for s in seeds]
+    apart = [s["drop"]["overlap"] - s["keep"]["overlap"] for s in seeds]
+    complexity = _of(seeds, "drop", "complexity")
+    return (
+        Claim(
+            key="dropping-orders-levels",
+            statement="With tokens dropped, level 1 holds the whole picture and each level adds; "
+            "without, a prefix of levels is no picture",
+            source="Fig. 15; Sec. 7.1",
+            paper="maps",
+            ours=f"level 1 alone is {spread(first)} dB better; PSNR rises with "
+            f"{min(rises)} of {len(seeds[0]['drop']['psnr']) - 1} levels",
+            verdict=_verdict(
+                min(first) > 0 and all(s["drop"]["psnr"][-1] > s["drop"]["psnr"][0] for s in seeds)
+            ),
+        ),
+        Claim(
+            key="dropping-orders-levels",
+            statement="Without dropping, levels divide the picture among them",
+            source="Fig. 15a; Sec. 7.1",
+            paper="horizontal bands",
+            ours=f"overlap of levels {spread(_of(seeds, 'keep', 'overlap'))} without, "
+            f"{spread(_of(seeds, 'drop', 'overlap'))} with dropping",
+            verdict=_verdict(min(apart) > 0),
+        ),
+        Claim(
+            key="detail-where-complex",
+            statement="Higher levels improve the complex regions most",
+            source="Fig. 15b; Sec. 7.1",
+            paper="maps",
+            ours=f"r = {spread(complexity)} of gradient and gain over patches",
+            verdict=_verdict(min(complexity) > 0),
+        ),
+    )
+
+
+def _of(seeds: Sequence[Found], mode: str, what: str) -> list[float]:
+    return [found[mode][what] for found in seeds]
+
+
+def _rises(values: Sequence[float]) -> int:
+    return sum(b > a for a, b in pairwise(values))
+
+
+def _verdict(holds: bool) -> Verdict:
+    return "reproduced in sign" if holds else "not reproduced"
+
+
+def _figure(seeds: Sequence[Found]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for i, (mode, name) in enumerate(NAMES.items()):
+        for j, found in enumerate(seeds):
+            values = found[mode]["psnr"]
+            axes.plot(
+                range(1, len(values) + 1), values, color=f"C{i}", label=name if j == 0 else None
+            )
+    axes.set(xlabel="levels kept", ylabel="PSNR, dB")
+    axes.legend()
+    return figure
+
+
+def _maps(context: Context, mode: str) -> Picture:
+    """Return a sheet: reconstruction, residual and distortion (rows) by levels (columns)."""
+    folder = context.folder_of("measure-seed-0")
+    shown = torch.load(folder / f"{mode}.pt", weights_only=True)
+    source = torch.load(folder / "source.pt", weights_only=True)
+    decoded, distortion, residual = shown
+    gap = torch.ones(3, source.shape[1], 4)
+    rows = [
+        torch.cat([_row(decoded), gap, source], dim=2),
+        torch.cat([_row(_heat(residual)), gap, torch.ones_like(source)], dim=2),
+        torch.cat([_row(_heat(distortion)), gap, torch.ones_like(source)], dim=2),
+    ]
+    return Picture(
+        name=f"maps-{mode}",
+        pixels=torch.cat(rows, dim=1),
+        caption=f"{NAMES[mode].capitalize()}: a held-out crop from 1 to {len(decoded)} levels and "
+        "its source; what each level changes; what is still wrong (both maps 4 times amplified).",
+    )
+
+
+def _row(pictures: Tensor) -> Tensor:
+    return torch.cat(list(pictures), dim=2)
+
+
+def _heat(maps: Tensor) -> Tensor:
+    """Return differences (n, 3, H, W) as dark on white, 4 times amplified."""
+    return (1 - 4 * maps[:, :1]).clamp(0, 1).expand(-1, 3, -1, -1)

@@ -1,0 +1,75 @@
+"""What the levels of a tokenizer hold: their deviations, and PSNR by how many are kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dcs_common.psnr import psnr
+from dcs_common.resample import resize
+from dcs_tok import DCSTok
+from dcs_tok.pictures import read_picture
+from dcs_tok.training.latent_statistics import LatentStatistics
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def held_out_crops(folders: Sequence[Path], size: int, count: int = 64) -> Tensor:
+    """Return square crops (count, 3, size, size) of pictures, at places spread over each.
+
+    Each crop is a third of the short side wide, or ``size`` where that is more, and resized.
+
+    Raises:
+        ValueError: if there are no pictures.
+    """
+    paths = [path for folder in folders for path in _pictures(folder)]
+    if not paths:
+        raise ValueError(
+            "Pictures to measure on must be PNG, JPEG or WebP files, but there are none in "
+            f"{', '.join(map(str, folders))}. Name other folders with `--held-out`."
+        )
+    each = -(-count // len(paths))
+    crops = [crop for path in paths for crop in _crops(read_picture(path).pixels, size, each)]
+    return torch.stack(crops[:count])
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+
+
+def _crops(pixels: Tensor, size: int, count: int) -> list[Tensor]:
+    pixels = pixels.reshape(3, *pixels.shape[-2:])
+    height, width = pixels.shape[-2:]
+    side = min(max(size, min(height, width) // 3), height, width)
+    crops = []
+    for i in range(count):
+        # The golden ratio and its square spread points evenly, whatever their number.
+        y = round(((i + 1) * 0.7549 % 1) * (height - side))
+        x = round(((i + 1) * 0.5698 % 1) * (width - side))
+        crops.append(resize(pixels[:, y : y + side, x : x + side], (size, size)))
+    return crops
+
+
+@torch.no_grad()
+def level_deviations(tok: DCSTok, pixels: Tensor) -> list[float]:
+    """Return the deviation of each level (Table 6): the root of the channels' mean variance."""
+    latents = tok.encode(pixels)
+    statistics = LatentStatistics(tok.config.num_levels, tok.config.latent_channels)
+    statistics.add(latents.tokens, latents.levels)
+    return statistics.std.square().mean(dim=1).sqrt().tolist()  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def psnr_by_levels(tok: DCSTok, pixels: Tensor) -> list[float]:
+    """Return the mean PSNR of pictures (b, 3, H, W) in dB when the first 1 to n levels are kept."""
+    latents = tok.encode(pixels)
+    kept = range(1, tok.config.num_levels + 1)
+    return [_mean_psnr(tok.decode(latents, levels=m), pixels) for m in kept]
+
+
+def _mean_psnr(reconstruction: Tensor, pixels: Tensor) -> float:
+    pairs = zip(reconstruction, pixels, strict=True)
+    return float(torch.tensor([float(psnr(a, b)) for a, b in pairs]).mean())
