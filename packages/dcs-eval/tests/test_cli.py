@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dcs_common import codec_names
 from dcs_common.resample import resize
-from dcs_eval import RateDistortion, reconstruction_command
+from dcs_eval import RateDistortion, tokenizer_arguments
 from dcs_eval.cli import main
 
 from .coarse_codec import CoarseCodec
@@ -108,7 +108,7 @@ def test_reconstruction(
         asked.append((name, model))
         return Shrinking()
 
-    monkeypatch.setattr(reconstruction_command, "find_tokenizer", find)
+    monkeypatch.setattr(tokenizer_arguments, "find_tokenizer", find)
     out = tmp_path / "result"
     arguments = ["--tokenizer", "some", "--model", "m", "--data", folder, "--output", out]
     arguments += ["--metrics", "psnr", "--scales", "1", "2", "--pictures", "1"]

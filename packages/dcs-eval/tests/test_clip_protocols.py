@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d
 
-from dcs_eval import generation_command, reconstruction_command
+from dcs_eval import generation_command, reconstruction_command, tokenizer_arguments
 from dcs_eval.clip_files import ClipFiles
 from dcs_eval.distribution.frechet import FeatureStatistics, frechet_distance
 from dcs_eval.eight_bit import to_image
@@ -174,7 +174,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(command, "find_protocol", find)
         monkeypatch.setattr(command, "protocol_space", lambda *_: MeanCuboids())
     monkeypatch.setitem(feature_folders._OF_SHARD, "clip", 4)
-    monkeypatch.setattr(reconstruction_command, "find_tokenizer", lambda *_: ClipOffset())
+    monkeypatch.setattr(tokenizer_arguments, "find_tokenizer", lambda *_: ClipOffset())
 
 
 @pytest.fixture
@@ -271,6 +271,10 @@ def test_what_is_refused_before_anything_is_written(
     assert refusal(capsys, *fvd, "--jobs", 2, "--job", 2) == (
         "`--job` must be between 0 and `--jobs` - 1, but is 2 of 2. "
         "The first of N jobs has the number 0."
+    )
+    assert refusal(capsys, *fvd, "--labels", "classes.csv") == (
+        "ucf101-gfvd takes no notice of the classes of real clips, but there is `--labels` "
+        "classes.csv. Leave it out."
     )
     shared = "`--jobs` shares features that a protocol keeps in files, but "
     assert refusal(capsys, *generation, "--jobs", 2) == (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dcs_eval import compare_command
+from dcs_eval import compare_command, tokenizer_arguments
 from dcs_eval.cli import main
 from dcs_eval.eight_bit import to_image
 from dcs_eval.labelled_files import LabelledFiles, find_files, find_labelled
@@ -49,7 +49,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
         asked.append((name, model))
         return Pooling(4) if name == "pooling" else Offset(0.0, 2)
 
-    monkeypatch.setattr(compare_command, "find_tokenizer", find)
+    monkeypatch.setattr(tokenizer_arguments, "find_tokenizer", find)
     monkeypatch.setattr(compare_command, "SqueezeNetFeatures", lambda *_: MeanColours())
     return asked
 
@@ -66,12 +66,13 @@ def test_tokenizers_and_generators_at_once(
     arguments += ["--samples", f"ours={samples / 'ours-0'},{samples / 'ours-1'}"]
     arguments += [f"rival={samples / 'rival'}", "--reference", str(samples / "reference")]
     arguments += ["--train", str(samples / "train"), "--output", str(out)]
+    arguments += ["--floor", "pooling=some/model", "offset"]
     assert main(["compare", *arguments]) == 0
     said = capsys.readouterr()
     assert said.err == ""
     report = (out / "compare.md").read_text("utf-8")
     assert said.out == f"{report}\nwrote compare.md and compare.json into {out}\n"
-    assert plain == [("pooling", "some/model"), ("offset", None)]
+    assert plain == [("pooling", "some/model"), ("offset", None)] * 2
     rows = [line.split(" | ")[:3] for line in report.splitlines() if line.startswith("| ")]
     assert rows[1:8] == [
         ["| ---", "---:", "---:"],
@@ -86,10 +87,17 @@ def test_tokenizers_and_generators_at_once(
     assert "| ours | 2 |" in report and "| rival | 1 |" in report
     assert "1.50 | 20.00 |" in report
     content = json.loads((out / "compare.json").read_text("utf-8"))
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert set(content) == {
-        *("format", "generators", "per_doubling", "pictures", "scales", "target_psnr")
+        *("floors", "format", "generators", "per_doubling", "pictures", "scales", "target_psnr")
     }
+    assert [(row["tokenizer"], row["level"], row["pictures"]) for row in content["floors"]] == [
+        ("pooling=model", 1, 12),
+        ("pooling=model", 2, 12),
+        ("offset", 1, 12),
+    ]
+    assert "| 12 pictures of the reference through offset | 1 |" in report
+    assert "nothing was generated" in report
     assert sorted(path.name for path in out.iterdir()) == ["compare.json", "compare.md"]
 
 

@@ -126,7 +126,12 @@ def test_files_are_read_shard_by_shard_and_may_differ_in_size(tmp_path: Path) ->
             archive.write(path, f"red/{path.name}")
     zipped = find_labelled([tmp_path / "same.zip"])
     assert extract(zipped, space, tmp_path / "out", samples_per_shard=3).kept == 2
-    # The same names with other content are not.
+    # The same names with other content are not, even of as many bytes.
+    first = (place / "0.png").read_bytes()
+    (place / "0.png").write_bytes(first[:-1] + b"x")
+    with pytest.raises(ValueError, match="differs: digest of the pictures '"):
+        extract(files, space, tmp_path / "out", samples_per_shard=3)
+    (place / "0.png").write_bytes(first)
     to_image(coloured(1, seed=9, side=12)[0]).save(place / "3.png")
     with pytest.raises(ValueError, match="differs: digest of the pictures '"):
         extract(files, space, tmp_path / "out", samples_per_shard=3)
@@ -176,6 +181,11 @@ def test_what_was_begun_is_continued_or_refused(tmp_path: Path) -> None:
     ):
         extract(PICTURES, SeenColours(), folder, samples_per_shard=5)
     extract(PICTURES, MeanColours(), folder, samples_per_shard=4)
+    with error(
+        f"Spatial features need a space that has some, but {folder} is of mean-colours without. "
+        "Extract them with SpatialInceptionFeatures."
+    ):
+        FeatureFiles.open(folder).spatial_statistics()
     with error(
         f"Logits need a feature space that classifies, but {folder} is of mean-colours, which "
         "does not. Use the Inception network."
@@ -228,12 +238,13 @@ def test_plans_that_cannot_be_used_are_named(tmp_path: Path) -> None:
             FeatureFiles.open(tmp_path)
     path.write_text(json.dumps({"kind": "dcs-features", "format": 9}))
     with error(
-        f"The format of features must be 1, but {path} has 9. Update dcs-eval, or extract them "
+        f"The format of features must be 2, but {path} has 9. Update dcs-eval, or extract them "
         "again."
     ):
         FeatureFiles.open(tmp_path)
-    plan = {"space": "s", "size": 0, "classes": None, "samples": 1, "samples_per_shard": 1}
-    path.write_text(json.dumps({"kind": "dcs-features", "format": 1, "pictures": "", **plan}))
+    plan = {"space": "s", "size": 0, "classes": None, "spatial": None}
+    plan |= {"samples": 1, "samples_per_shard": 1}
+    path.write_text(json.dumps({"kind": "dcs-features", "format": 2, "pictures": "", **plan}))
     with error(
         f"features.json must be consistent, but {path} is not (a number below 1). Extract them "
         "again."

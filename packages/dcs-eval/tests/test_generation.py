@@ -18,6 +18,8 @@ from dcs_eval import (
     evaluate_generation,
     frechet_distance,
 )
+from dcs_eval import picture_set as picture_set_module
+from dcs_eval.features import picture_collection
 from dcs_eval.picture_set import embed
 
 from .errors import error
@@ -120,6 +122,20 @@ def test_neighbours_of_one_size_go_through_the_network_together() -> None:
     assert space.sizes == [64, 64, 22]
 
 
+def test_large_pictures_go_through_the_network_by_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory holds so many pixels, however large single pictures are."""
+    small, large = coloured(5)[0], coloured(4, side=48)[0]
+    monkeypatch.setattr(picture_set_module, "BATCH_PIXELS", 2 * 48 * 48 + 5)
+    for pictures in ([*small.split(1), *large.split(1)], [small, large]):
+        space = MeanColours()
+        embed(PictureSet(pictures=pictures), space, "these")
+        assert space.sizes == [5, 2, 2]
+    monkeypatch.setattr(picture_collection, "BATCH_PIXELS", 2 * 48 * 48 + 5)
+    assert [len(batch) for batch in picture_collection.batches(large, range(4), 64)] == [2, 2]
+    monkeypatch.setattr(picture_collection, "BATCH_PIXELS", 5)
+    assert [len(batch) for batch in picture_collection.batches(large, range(2), 64)] == [1, 1]
+
+
 def test_pixels_are_rounded_to_eight_bits_as_in_files() -> None:
     pictures, labels = coloured(30, 1)
     shifted = (pictures + 0.4 / 255).clamp(0, 1)
@@ -219,7 +235,7 @@ def test_the_report_is_strict_json(tmp_path: Path) -> None:
     report = evaluated(samples=[{1: picture_set(30, 1)}, {1: picture_set(30, 7)}])
     report.save(tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text("utf-8"), parse_constant=pytest.fail)
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert (content["space"], content["features"]) == ("mean-colours", 12)
     assert (content["samples"], content["reference"], content["train"]) == (30, 60, 90)
     assert [(row["seed"], row["level"]) for row in content["rows"]] == [(0, 1), (1, 1)]

@@ -75,6 +75,25 @@ def test_a_transparent_colour_is_refused(tmp_path: Path) -> None:
         read_picture(path)
 
 
+@pytest.mark.parametrize("ending", ["gif", "webp", "png", "tiff"])
+def test_several_frames_are_no_picture(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    first, *others = (Image.new("RGB", (13, 11), (9, 99 * n, 9)) for n in range(3))
+    first.save(path, save_all=True, append_images=others, duration=40)
+    with error(
+        f"Pictures must hold one frame, but {path} holds 3. Take the frame that you mean out of "
+        "it, or evaluate clips."
+    ):
+        read_picture(path)
+
+
+def test_the_first_picture_of_a_cameras_file_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    first, second = to_image(photograph()), Image.new("RGB", (13, 11))
+    first.save(path, "MPO", save_all=True, append_images=[second])
+    assert read_picture(path).shape == (1, 3, 61, 83)
+
+
 def test_missing_and_damaged_files(folder: Path, tmp_path: Path) -> None:
     with error(f"A picture must exist, but {folder / 'x.png'} does not. Check the path."):
         read_picture(folder / "x.png")

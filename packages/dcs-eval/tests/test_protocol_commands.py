@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcs_eval import generation_command, reconstruction_command
+from dcs_eval import generation_command, reconstruction_command, tokenizer_arguments
 from dcs_eval.cli import main
 from dcs_eval.distribution.frechet import FeatureStatistics, frechet_distance
 from dcs_eval.distribution.inception_score import inception_score
@@ -24,18 +24,24 @@ from .conftest import photograph
 from .plain_features import MeanColours, coloured
 from .plain_tokenizers import Offset
 from .test_cli import refusal
+from .test_compare_generators import WRITTEN
 from .test_generation_command import write
 
 
 class Classifying(MeanColours):
-    """Mean colours under the name of the network that FID needs, and logits made of them."""
+    """Mean colours under the name of the network that FID needs; logits and places of them."""
 
     name = "inception-2015-12-05"
     classes = 3
+    spatial_size = 5
 
     def features_and_logits(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         features = self(pictures)
         return features, 20 * features.unflatten(1, (3, 4)).mean(2)
+
+    def features_logits_and_spatial(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features, logits = self.features_and_logits(pictures)
+        return features, logits, 3 * features[:, 4:9]
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(command, "find_protocol", find)
         monkeypatch.setattr(command, "protocol_space", lambda *_: Classifying())
     monkeypatch.setattr(generation_command, "SqueezeNetFeatures", lambda *_: MeanColours())
-    monkeypatch.setattr(reconstruction_command, "find_tokenizer", lambda *_: Offset())
+    monkeypatch.setattr(tokenizer_arguments, "find_tokenizer", lambda *_: Offset())
 
 
 @pytest.fixture
@@ -72,6 +78,8 @@ def data(tmp_path: Path) -> Path:
         tmp_path / "adm.npz",
         mu=features.mean(0).numpy(),
         sigma=np.cov(features.numpy(), rowvar=False),
+        mu_s=features[:, 1:6].mean(0).numpy(),
+        sigma_s=np.cov(features[:, 1:6].numpy(), rowvar=False),
         arr_0=real.mul(255).round().byte().permute(0, 2, 3, 1).numpy(),
     )
     return tmp_path
@@ -115,11 +123,17 @@ def test_gfid_is_that_of_the_features(data: Path, capsys: pytest.CaptureFixture[
     assert found["rows"][1] == [
         "seed-0, level 2",
         f"{expected:.2f}",
+        f"{second['spatial']:.2f}",
         f"{second['score']['mean']:.1f}",
         f"{coverage.precision:.3f}",
         f"{coverage.recall:.3f}",
-        *["not run"] * 4,
+        *["not run"] * 5,
     ]
+    # sFID is of other numbers of the samples, against other statistics of the reference.
+    spatial = frechet_distance(
+        FeatureStatistics.of(3 * features[:, 4:9]), FeatureStatistics.of(space(real)[:, 1:6])
+    )
+    assert second["spatial"] == pytest.approx(spatial, rel=1e-5)
     report = (out / "report.md").read_text("utf-8")
     assert said.out == f"{report}\nwrote protocol.json, report.md into {out}\n"
     assert f"- reference: {data / 'adm.npz'} (10 pictures, SHA-256 " in report
@@ -147,7 +161,7 @@ def test_gfid_is_that_of_the_features(data: Path, capsys: pytest.CaptureFixture[
     after = {path: path.stat().st_mtime_ns for path in (out / "features").rglob("*.safetensors")}
     assert before == after
     # Samples with guidance stand in the columns of these.
-    assert protocol_json(out)["rows"][1][1:] == ["not run"] * 4 + found["rows"][1][1:5]
+    assert protocol_json(out)["rows"][1][1:] == ["not run"] * 5 + found["rows"][1][1:6]
 
 
 @pytest.mark.usefixtures("small")
@@ -164,8 +178,19 @@ def test_what_gfid_refuses(data: Path, capsys: pytest.CaptureFixture[str]) -> No
         f"but {data / 'no-pictures.npz'} holds none. Give VIRTUAL_imagenet256_labeled.npz as it "
         "was published."
     )
+    real = (*command, "--reference", data / "adm.npz")
+    assert refusal(capsys, *real, "--labels", "classes.csv") == (
+        "imagenet256-gfid takes no notice of the classes of real pictures, but there is `--labels` "
+        "classes.csv. Leave it out."
+    )
+    assert refusal(capsys, *real, "--train", data / "train") == (
+        "imagenet256-gfid compares with its reference alone, but there is `--train`. Leave it out."
+    )
+    assert refusal(capsys, *real, "--seed", 5) == (
+        "imagenet256-gfid draws with the seed 0, but `--seed` is 5. Leave it out, or `--protocol`."
+    )
     (data / "seed-0" / "level-2" / "red" / "00002.png").unlink()
-    assert refusal(capsys, *command, "--reference", data / "adm.npz") == (
+    assert refusal(capsys, *real) == (
         "imagenet256-gfid takes 12 samples at each level, as distances depend on the number, but "
         "there are 11. Give as many, or leave `--protocol` out."
     )
@@ -218,6 +243,13 @@ def test_small_data_has_a_protocol_of_its_own(
         f"{data / 'other' / 'blue' / '00000.png'} has 28x28. Give those of that size; "
         "it never resizes."
     )
+    (data / "seed-1" / "sampling.json").write_text(json.dumps(WRITTEN | {"samples": 12}))
+    assert refusal(capsys, "generation", *seeds, *command) == (
+        "Samples of all seeds must be made with guidance or all without, but "
+        f"{data / 'seed-1' / 'sampling.json'} says with, and {data / 'seed-0'} does not. Evaluate "
+        "one kind at a time."
+    )
+    (data / "seed-1" / "sampling.json").unlink()
     said = refusal(capsys, "generation", *seeds, *command, "--train", data / "held-out")
     assert said.endswith("is given as training pictures, too. Give held-out ones.")
 
@@ -268,11 +300,18 @@ def test_what_reconstruction_protocols_refuse(
     assert "is a file of statistics, and against those of a training set" in said
     said = refusal(capsys, *command, "--reference", data / "train")
     assert said.endswith(f"but {data / 'train'} is other pictures. Leave `--reference` out.")
-    for options, named in ((("--scales", 2), "--scales"), (("--pictures", 2), "--pictures")):
-        assert refusal(capsys, *command, *options) == (
-            f"imagenet256-rfid decodes every picture at its own size, but there is `{named}`. "
-            "Leave it out, or `--protocol`."
+    for option in ("--scales", "--pictures", "--fps", "--frames", "--rates"):
+        assert refusal(capsys, *command, option, 2) == (
+            "imagenet256-rfid says itself which pictures are decoded and how, but there is "
+            f"`{option}`. Leave it out, or `--protocol`."
         )
+    assert refusal(capsys, *command, "--seed", 5) == (
+        "imagenet256-rfid draws with the seed 0, but `--seed` is 5. Leave it out, or `--protocol`."
+    )
+    kodak = ("reconstruction", "--protocol", "kodak", "--data", data / "val")
+    assert refusal(capsys, *kodak, "--weights", "x.pth") == (
+        "kodak takes features of no network, but there is `--weights` x.pth. Leave it out."
+    )
     assert refusal(capsys, *command[:3], "--data", data / "train") == (
         "imagenet256-rfid takes 4 pictures, as distances depend on the number, but there are 30. "
         "Give as many, or leave `--protocol` out."

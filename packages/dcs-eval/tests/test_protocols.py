@@ -231,12 +231,11 @@ def test_right_numbers_pass() -> None:
 
 def test_rows_say_what_was_not_run() -> None:
     assert RFID.row("x", {"PSNR, dB": "26.91"}) == ("x", "26.91", "not run", "not run", "not run")
-    assert GFID.columns[4:] == tuple(f"{metric} with guidance" for metric in GFID.metrics)
+    assert GFID.columns[5:] == tuple(f"{metric} with guidance" for metric in GFID.metrics)
     values = {"gFID": "2.50", "IS": "281.8"}
-    nothing = ("not run",) * 4
-    assert GFID.row("x", values) == ("x", "2.50", "281.8", "not run", "not run", *nothing)
-    assert GFID.row("x", values, guided=True)[5:] == ("2.50", "281.8", "not run", "not run")
-    assert GFID.row("x", values, guided=True)[1:5] == nothing
+    nothing, figures = ("not run",) * 5, ("2.50", "not run", "281.8", "not run", "not run")
+    assert GFID.row("x", values) == ("x", *figures, *nothing)
+    assert GFID.row("x", values, guided=True) == ("x", *nothing, *figures)
     assert GFVD.table([GFVD.row("paper", {"gFVD": "452.99"})]).splitlines() == [
         "| model | gFVD | gFVD with guidance |",
         "| --- | ---: | ---: |",

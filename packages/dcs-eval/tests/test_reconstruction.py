@@ -199,11 +199,25 @@ def test_report_is_frozen() -> None:
             {"scales": (1.0, -2.0)},
             "`scales` must hold positive factors, but is (1.0, -2.0). Pass (1.0,) for PSNR.",
         ),
+        (
+            {"scales": (float("nan"),)},
+            "`scales` must hold positive factors, but is (nan,). Pass (1.0,) for PSNR.",
+        ),
         ({"pictures": []}, "`pictures` must hold at least one picture, but is empty."),
         (
             {"pictures": [("grey", torch.zeros(1, 1, 8, 8))]},
             "Each picture must be a float tensor (1, 3, H, W) in [0, 1], but 'grey' is "
             "torch.float32 (1, 1, 8, 8). Pass RGB, one picture at a time.",
+        ),
+        (
+            {"pictures": [("a", torch.full((1, 3, 9, 9), 255.0))]},
+            "Pictures must lie in [0, 1], but 'a' has values from 255 to 255. Clamp or rescale "
+            "them.",
+        ),
+        (
+            {"pictures": [("a", torch.full((1, 3, 9, 9), float("nan")))]},
+            "Pictures must lie in [0, 1], but 'a' has values from nan to nan. Clamp or rescale "
+            "them.",
         ),
         (
             {"pictures": [("a", torch.zeros(1, 3, 9, 9)), ("a", torch.zeros(1, 3, 9, 9))]},
@@ -226,3 +240,32 @@ def test_unknown_pair_lists_what_was_evaluated() -> None:
         "`levels` and `scale` must be a pair that was evaluated, but are 3 and 1. "
         "Evaluated: [(2, 1.0)]."
     )
+
+
+class Overflowing(PoolingTokenizer):
+    """Decodes a number that is none at level 2 and beyond."""
+
+    def decode(self, latents: list[Tensor], *, size: tuple[int, int], levels: int) -> Tensor:
+        pixels = super().decode(latents, size=size, levels=levels)
+        if levels >= 2:
+            pixels[0, 0, 0, 0] = float("inf")
+        return pixels
+
+
+def test_what_is_not_finite_is_no_quality() -> None:
+    """Clamping would have made a white pixel of it, and of NaN a gap in the JSON file."""
+    assert evaluate_reconstruction(Overflowing(), smooth_pictures(1), levels=1).mean(1) > 0
+    name, pixels = next(iter(smooth_pictures(1)))
+    with pytest.raises(ValueError) as caught:
+        evaluate_reconstruction(Overflowing(), [(name, pixels)], levels=(1, 2))
+    assert str(caught.value) == (
+        f"A tokenizer must decode to finite numbers, but 1 of {pixels.numel()} of {name} at 2 "
+        "levels are not. Check its weights, or compute in float32."
+    )
+
+
+def test_a_level_count_or_scale_named_twice_is_measured_once() -> None:
+    report = evaluate_reconstruction(
+        PoolingTokenizer(), smooth_pictures(1), levels=(2, 2, 1), scales=(1.0, 1.0)
+    )
+    assert [row.levels for row in report.rows] == [2, 1]

@@ -95,6 +95,11 @@ def test_ours_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert (found.space, found.count, found.pictures) == ("mean-colours", 9, files.plan.pictures)
     assert found.distance(files.statistics(), space="mean-colours") == pytest.approx(0, abs=1e-9)
     with error(
+        "Both sets must lie in one feature space, but have 4 and 12 features. Compute both with "
+        "the same network."
+    ):
+        found.distance(FeatureStatistics.of(features(1)), space="mean-colours")
+    with error(
         "Samples and reference must lie in one feature space, but the samples are in "
         "squeezenet1_1-pool and the reference in mean-colours. Compute both with the same network."
     ):

@@ -28,9 +28,10 @@ from dcs_eval.distribution.reference_statistics import (
     read_adm_reference,
 )
 from dcs_eval.features.feature_files import Extraction, FeatureFiles, extract
-from dcs_eval.features.feature_space import ClassifyingSpace, FeatureSpace
+from dcs_eval.features.feature_space import ClassifyingSpace, FeatureSpace, SpatialSpace
 from dcs_eval.features.i3d import I3DFeatures
 from dcs_eval.features.inception import InceptionFeatures
+from dcs_eval.features.spatial_inception import SpatialInceptionFeatures
 from dcs_eval.features.squeezenet import SqueezeNetFeatures
 from dcs_eval.generation import evaluate_generation
 from dcs_eval.generation_report import GENERATION_FORMAT, GenerationReport
@@ -53,6 +54,7 @@ from dcs_eval.rate_distortion_record import (
 )
 from dcs_eval.reconstruction import evaluate_reconstruction
 from dcs_eval.reconstruction_report import Reconstruction, ReconstructionReport
+from dcs_eval.tokenizer_floor import TokenizedPictures, TokenizerFloor
 
 __version__ = version("dcs-eval")
 
@@ -94,8 +96,12 @@ __all__ = [
     "ReconstructionReport",
     "ReferenceStatistics",
     "SamplingTimes",
+    "SpatialInceptionFeatures",
+    "SpatialSpace",
     "SqueezeNetFeatures",
+    "TokenizedPictures",
     "TokenizerComparison",
+    "TokenizerFloor",
     "bd_rate",
     "compare_generators",
     "compare_tokenizers",

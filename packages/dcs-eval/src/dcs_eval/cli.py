@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from dcs_common.command_line import run_command
 from dcs_eval import (
     compare_command,
     generation_command,
@@ -13,8 +14,8 @@ from dcs_eval import (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(
         prog="dcs-eval", description="Measure codecs, tokenizers and generators on pictures."
     )
@@ -27,19 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         compare_command,
     ):
         command.add_parser(commands)
-    args = parser.parse_args(arguments)
-    try:
-        print(args.run(args))
-    except ValueError as error:
-        print(f"dcs-eval: error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"dcs-eval: error: {error}. Nothing more was written.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("dcs-eval: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 2 for what the caller got wrong."""
+    args = build_parser().parse_args(arguments)
+    return run_command(
+        "dcs-eval",
+        lambda: args.run(args),
+        if_too_large="Give smaller pictures, shorter clips, or a device with more memory.",
+    )
 
 
 if __name__ == "__main__":

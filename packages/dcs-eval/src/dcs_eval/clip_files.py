@@ -55,5 +55,5 @@ class ClipFiles:
 
     @property
     def digest(self) -> str:
-        """Changes whenever the names of the files, their sizes in bytes or the rule do."""
+        """Changes whenever the names of the files, their contents or the rule do."""
         return f"{self.rule.text} {picture_digest(self.files)}"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from fractions import Fraction
 from functools import partial
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from dcs_eval.eight_bit import to_pixels
 from dcs_eval.protocols.clip_rule import ClipRule
 
 _ANIMATION = ".webp"
+_ROUNDING = Fraction(1, 1000)  # seconds: some containers keep whole milliseconds
 CLIP_ENDINGS = frozenset(
     {_ANIMATION, ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".y4m"}
 )
@@ -25,9 +26,10 @@ CLIP_ENDINGS = frozenset(
 def frame_numbers(content: bytes, place: str, rule: ClipRule) -> tuple[int, ...]:
     """Return the numbers of a file's frames that make its clip, some more than once.
 
-    Frames of a video are taken to be equally far apart in time. An animated WebP tells times in
-    milliseconds and joins neighbours that are equal: they are parted again, and it must play at
-    the rule's own rate.
+    Frames of a video are as far apart in time as its time stamps say; where these are missing or do
+    not rise, and where rounding to a millisecond is all that tells them from it, as its rate says.
+    An animated WebP tells times in milliseconds and joins neighbours that are equal: they are
+    parted again, and it must play at the rule's own rate.
 
     Args:
         content: of the file.
@@ -41,13 +43,16 @@ def frame_numbers(content: bytes, place: str, rule: ClipRule) -> tuple[int, ...]
         ends = _animated(content, place, _ends)
         shown = _parted(ends, place, rule.fps)
         return tuple(shown[i] for i in rule.indices(len(shown), rule.fps, what=place))
-    count, fps = _decoded(content, place, _count)
-    if not count or not fps:
+    times, fps = _decoded(content, place, _timing)
+    if not times or not fps:
         raise ValueError(
-            f"A clip must hold frames at a known rate, but {place} holds {count} frames at "
+            f"A clip must hold frames at a known rate, but {place} holds {len(times)} frames at "
             f"{fps or 'no'} fps. Leave it out."
         )
-    return rule.indices(count, Fraction(fps), what=place)
+    uneven = _uneven(times, Fraction(fps))
+    if uneven is not None:
+        return rule.indices_at(uneven, what=place)
+    return rule.indices(len(times), Fraction(fps), what=place)
 
 
 def read_frames(content: bytes, place: str, numbers: Sequence[int]) -> Tensor:
@@ -107,8 +112,22 @@ def _decoded(content: bytes, place: str, read: Callable[[Any, Iterable[Any]], An
     raise ValueError(f"A clip must hold a video stream, but {place} holds none. Leave it out.")
 
 
-def _count(stream: Any, frames: Iterable[Any]) -> tuple[int, Fraction | None]:
-    return sum(1 for _ in frames), stream.average_rate or stream.guessed_rate
+def _timing(stream: Any, frames: Iterable[Any]) -> tuple[list[Fraction | None], Fraction | None]:
+    """Return the time of every frame in seconds, as far as the file says it, and the rate."""
+    times = [
+        None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+        for frame in frames
+    ]
+    return times, stream.average_rate or stream.guessed_rate
+
+
+def _uneven(times: Sequence[Fraction | None], fps: Fraction) -> list[Fraction] | None:
+    """Return times that rise, but not as the rate says; None if they say no more than it."""
+    known = [time for time in times if time is not None]
+    if len(known) < len(times) or any(later <= time for time, later in pairwise(known)):
+        return None
+    off = (abs(time - known[0] - n / fps) for n, time in enumerate(known))
+    return known if max(off) > _ROUNDING else None
 
 
 def _pictures(stream: Any, frames: Iterable[Any], *, numbers: Collection[int]) -> dict[int, Tensor]:

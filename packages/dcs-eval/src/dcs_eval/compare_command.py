@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from dcs_common.atomic_file import write_atomically
-from dcs_common.entry_points import find_tokenizer, tokenizer_names
 from dcs_common.protocols import ImageTokenizer
 from dcs_eval.command_arguments import (
     add_common_arguments,
@@ -29,6 +28,7 @@ from dcs_eval.comparison.short_side import at_short_side
 from dcs_eval.comparison.tokenizer_comparison import TokenizerComparison
 from dcs_eval.comparison.tokenizers import compare_tokenizers
 from dcs_eval.features.squeezenet import SqueezeNetFeatures
+from dcs_eval.floor_arguments import add_floor_arguments, check_floor_request, read_floors
 from dcs_eval.generation_checks import check_level_counts
 from dcs_eval.labelled_files import (
     LabelledFile,
@@ -37,10 +37,11 @@ from dcs_eval.labelled_files import (
     find_labelled,
     find_levels,
 )
-from dcs_eval.progress import as_set, check_files
+from dcs_eval.progress import as_set, check_files, shown
+from dcs_eval.tokenizer_arguments import load_spec, spec_titles, tokenizer_help
 
 #: The version of ``compare.json``.
-COMPARISON_FORMAT = 1
+COMPARISON_FORMAT = 2
 
 
 def add_parser(commands: Any) -> None:
@@ -53,8 +54,7 @@ def add_parser(commands: Any) -> None:
         "--tokenizers",
         nargs="+",
         metavar="NAME[=MODEL]",
-        help=f"of {', '.join(tokenizer_names()) or 'installed packages'}; MODEL is a folder or "
-        "hub id (default: the tokenizer's own)",
+        help=f"{tokenizer_help()}; MODEL is a folder or hub id (default: the tokenizer's own)",
     )
     command.add_argument(
         "--short-sides",
@@ -80,6 +80,7 @@ def add_parser(commands: Any) -> None:
         help="of generators: folders with level-1/CLASS/*.png and so on, one for each seed",
     )
     add_real_pictures(command, required=False)
+    add_floor_arguments(command)
     command.set_defaults(run=run)
 
 
@@ -113,8 +114,7 @@ class _Pictures:
         self._device = device
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        shown = tqdm(self._files, disable=not sys.stderr.isatty(), leave=False)
-        for name, pixels in zip(self._names, shown, strict=True):
+        for name, pixels in zip(self._names, shown(self._files, "pictures"), strict=True):
             yield name, pixels.to(self._device)
 
 
@@ -133,6 +133,12 @@ def _check_request(args: argparse.Namespace) -> None:
                 f"`{option}` and `{needed}` go together, but there is `{there}` alone. "
                 f"Add `{absent}`."
             )
+    if args.floor and not args.samples:
+        raise ValueError(
+            "`--floor` stands beside generators, but there is no `--samples`. Name their samples, "
+            "or tokenizers under `--tokenizers`."
+        )
+    check_floor_request(args)
 
 
 def _compare_tokenizers(args: argparse.Namespace, device: torch.device) -> TokenizerComparison:
@@ -154,29 +160,11 @@ def _compare_tokenizers(args: argparse.Namespace, device: torch.device) -> Token
 def _tokenizers(specs: Sequence[str], device: torch.device) -> dict[str, ImageTokenizer]:
     """Return tokenizers by the names that tables give them."""
     found: dict[str, ImageTokenizer] = {}
-    for spec, name in zip(specs, _titles(specs), strict=True):
+    for spec, name in zip(specs, spec_titles(specs), strict=True):
         if name in found:
             raise ValueError(f"Each tokenizer must come once, but {spec} came twice. Leave one.")
-        kind, _, model = spec.partition("=")
-        tokenizer = find_tokenizer(kind, model or None)
-        if isinstance(tokenizer, nn.Module):
-            tokenizer.to(device)
-        found[name] = tokenizer
+        found[name] = load_spec(spec, device)
     return found
-
-
-def _titles(specs: Sequence[str]) -> list[str]:
-    """Return ``NAME=MODEL`` with as few last parts of the models' paths as tell them apart."""
-    pairs = [
-        (kind, model.rstrip("/").split("/"))
-        for kind, _, model in (spec.partition("=") for spec in specs)
-    ]
-    titles: list[str] = []
-    for parts in range(1, max(len(path) for _, path in pairs) + 1):
-        titles = [f"{kind}={'/'.join(path[-parts:])}".rstrip("=") for kind, path in pairs]
-        if len(set(titles)) == len(titles):
-            break
-    return titles
 
 
 def _generators(args: argparse.Namespace) -> dict[str, list[Path]]:
@@ -217,8 +205,17 @@ def _compare_generators(
     if args.train:
         train = find_labelled(args.train, args.labels, what="the training set")
     every = [some for seeds in files.values() for levels in seeds for some in levels.values()]
-    check_files(every, reference, train)
-    with tqdm(total=1 + len(files), disable=not sys.stderr.isatty(), leave=False) as bar:
+    check_files([*every, reference, train])
+    floors = read_floors(
+        args,
+        reference,
+        levels=sorted({level for seeds in files.values() for level in seeds[0]}),
+        samples=next(iter(counts.values())),
+        device=device,
+    )
+    with tqdm(
+        total=1 + bool(floors) + len(files), disable=not sys.stderr.isatty(), leave=False
+    ) as bar:
 
         def progress(what: str) -> None:
             bar.set_description(what)
@@ -233,6 +230,7 @@ def _compare_generators(
             features=SqueezeNetFeatures(args.weights, device),
             train=None if train is None else as_set(train, "training"),
             times=times,
+            floors=floors,
             seed=args.seed,
             progress=progress,
         )

@@ -8,12 +8,14 @@ The same measures of real pictures stand beside them: what a perfect generator w
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dcs_eval.features.feature_space import FeatureSpace
 from dcs_eval.generation_checks import check_classes, check_level_counts
 from dcs_eval.generation_report import GenerationReport
 from dcs_eval.generation_yardstick import Yardstick
 from dcs_eval.picture_set import PictureSet
+from dcs_eval.tokenizer_floor import TokenizedPictures
 
 
 def evaluate_generation(
@@ -22,6 +24,7 @@ def evaluate_generation(
     *,
     features: FeatureSpace,
     train: PictureSet | None = None,
+    floors: Mapping[str, TokenizedPictures] | None = None,
     seed: int = 0,
 ) -> GenerationReport:
     """Measure samples of every level count against real pictures.
@@ -37,6 +40,8 @@ def evaluate_generation(
         train: the pictures that it was trained on. With them come the floor under the
             Fréchet distance, nearest training pictures, and, if both they and samples have
             classes, the probe.
+        floors: tokenizers, and the real pictures that go through them, by the names that tables
+            give them: how near to the reference nothing but decoding comes.
         seed: of the training pictures that are drawn for the floor.
 
     Raises:
@@ -45,4 +50,6 @@ def evaluate_generation(
     seeds = [samples] if isinstance(samples, Mapping) else list(samples)
     check_level_counts([dict.fromkeys(levels, 0) for levels in seeds])
     check_classes(seeds, reference.labels, None if train is None else train.labels)
-    return Yardstick(reference, train, features).evaluate(seeds, seed=seed)
+    yardstick = Yardstick(reference, train, features)
+    found = yardstick.floors(floors or {})
+    return replace(yardstick.evaluate(seeds, seed=seed), floors=found)

@@ -16,16 +16,22 @@ from dcs_eval.command_arguments import (
     prepare,
     read_share,
 )
-from dcs_eval.comparison.sampling_times import SamplingTimes
+from dcs_eval.comparison.sampling_times import SAMPLING_FILE, SamplingTimes
 from dcs_eval.distribution.reference_statistics import read_adm_reference
 from dcs_eval.features.squeezenet import SqueezeNetFeatures
+from dcs_eval.floor_arguments import add_floor_arguments, check_floor_request, read_floors
 from dcs_eval.generation import evaluate_generation
 from dcs_eval.generation_checks import check_level_counts
 from dcs_eval.labelled_files import LabelledFiles, find_labelled, find_levels
 from dcs_eval.nearest_files import write_nearest
 from dcs_eval.progress import as_set, check_files
 from dcs_eval.protocols.adm import adm_record, adm_sets, measure_against_adm
-from dcs_eval.protocols.checks import check_reference, check_reference_count
+from dcs_eval.protocols.checks import (
+    check_random_seed,
+    check_reference,
+    check_reference_count,
+    check_unused,
+)
 from dcs_eval.protocols.feature_folders import (
     REFERENCE_FOLDER,
     Share,
@@ -52,6 +58,7 @@ def add_parser(commands: Any) -> None:
         "*.webp or videos where a protocol is of clips",
     )
     add_real_pictures(command)
+    add_floor_arguments(command)
     command.add_argument(
         "--protocol",
         metavar="NAME",
@@ -71,16 +78,20 @@ def run(args: argparse.Namespace) -> str:
         protocol = find_protocol(args.protocol, "generation")
         check_weights(protocol, args.weights)
         check_reference(protocol, args.reference, train=args.train or ())
+        check_unused(protocol, labels=args.labels, train=args.train)
+        check_random_seed(protocol, args.seed)
+    guided = protocol is not None and _guided(args)
+    check_floor_request(args, protocol)
     clips = protocol is not None and protocol.media == "clip"
     adm = protocol is not None and protocol.reference == "adm-statistics"
     share = read_share(args, protocol, extracts=clips or adm)
     if protocol is not None and clips:
-        return _run_clips(args, protocol, share, device)
+        return _run_clips(args, protocol, share, device, guided=guided)
     seeds = [find_levels(folder) for folder in args.samples]
     if protocol is not None:
         check_samples(protocol, seeds)
         if adm:
-            return _run_adm(args, protocol, seeds[0], share, device)
+            return _run_adm(args, protocol, seeds[0], share, device, guided=guided)
     check_level_counts([{n: len(files) for n, files in levels.items()} for levels in seeds])
     reference = find_labelled(args.reference, args.labels)
     if protocol is not None:
@@ -88,13 +99,21 @@ def run(args: argparse.Namespace) -> str:
     train = None
     if args.train:
         train = find_labelled(args.train, args.labels, what="the training set")
-    check_files([files for levels in seeds for files in levels.values()], reference, train)
+    check_files([*(files for levels in seeds for files in levels.values()), reference, train])
+    floors = read_floors(
+        args,
+        reference,
+        levels=list(seeds[0]),
+        samples=len(next(iter(seeds[0].values()))),
+        device=device,
+    )
     features = SqueezeNetFeatures(args.weights, device)
     report = evaluate_generation(
         [{n: as_set(files, f"level {n}") for n, files in levels.items()} for levels in seeds],
         as_set(reference, "reference"),
         features=features,
         train=None if train is None else as_set(train, "training"),
+        floors=floors,
         seed=args.seed,
     )
     args.output.mkdir(parents=True, exist_ok=True)
@@ -108,7 +127,7 @@ def run(args: argparse.Namespace) -> str:
             reference,
             report,
             name=_name(args),
-            guided=_guided(args),
+            guided=guided,
         )
         record.save(args.output / PROTOCOL_FILE)
         written.append(PROTOCOL_FILE)
@@ -126,6 +145,8 @@ def _run_adm(
     samples: Mapping[int, LabelledFiles],
     share: Share,
     device: torch.device,
+    *,
+    guided: bool,
 ) -> str:
     path = args.reference[0]
     reference = read_adm_reference(path)
@@ -147,13 +168,18 @@ def _run_adm(
         figures,
         name=_name(args),
         space=space.name,
-        guided=_guided(args),
+        guided=guided,
     )
     return _write(record, args.output)
 
 
 def _run_clips(
-    args: argparse.Namespace, protocol: Protocol, share: Share, device: torch.device
+    args: argparse.Namespace,
+    protocol: Protocol,
+    share: Share,
+    device: torch.device,
+    *,
+    guided: bool,
 ) -> str:
     seeds = [find_levels(folder, protocol.media) for folder in args.samples]
     reference = find_labelled(args.reference, media=protocol.media)
@@ -171,7 +197,7 @@ def _run_clips(
         level_distances(seeds[0], features, REFERENCE_FOLDER),
         name=_name(args),
         space=space.name,
-        guided=_guided(args),
+        guided=guided,
     )
     return _write(record, args.output)
 
@@ -188,6 +214,18 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _guided(args: argparse.Namespace) -> bool:
-    """Return whether the samples say that they were made with guidance."""
-    found = SamplingTimes.read(args.samples[0])
-    return found is not None and found.guided
+    """Return whether the samples say that they were made with guidance.
+
+    Raises:
+        ValueError: if those of one seed say so and those of another do not.
+    """
+    found = [SamplingTimes.read(folder) for folder in args.samples]
+    guided = [some is not None and some.guided for some in found]
+    if len(set(guided)) > 1:
+        with_guidance, without = (args.samples[guided.index(each)] for each in (True, False))
+        raise ValueError(
+            "Samples of all seeds must be made with guidance or all without, but "
+            f"{with_guidance / SAMPLING_FILE} says with, and {without} does not. Evaluate one kind "
+            "at a time."
+        )
+    return guided[0]

@@ -13,9 +13,10 @@ from dcs_eval.generation_rows import MEASURES, Generation, Measure, RealPictures
 from dcs_eval.markdown import counted, table
 from dcs_eval.mean_interval import MeanInterval, mean_interval
 from dcs_eval.nearest import NEAR_SHARE
+from dcs_eval.tokenizer_floor import FLOOR_NOTE, TokenizerFloor
 
 #: The version of the JSON file.
-GENERATION_FORMAT = 1
+GENERATION_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class GenerationReport:
         reference, train: number of real pictures.
         rows: seed by seed, level by level.
         real: None without training pictures.
+        floors: real pictures through tokenizers, where these were given.
     """
 
     space: str
@@ -37,6 +39,7 @@ class GenerationReport:
     train: int | None
     rows: tuple[Generation, ...]
     real: RealPictures | None
+    floors: tuple[TokenizerFloor, ...] = ()
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -96,7 +99,7 @@ class GenerationReport:
         """Return what was compared with what, and what to beware of, in sentences."""
         seeds = "" if self.seeds == 1 else f", {self.seeds} seeds (± 95 % t interval over them)"
         said = [
-            f"{counted(self.samples).replace('picture', 'sample')} at each level{seeds}, against "
+            f"{counted(self.samples, 'sample')} at each level{seeds}, against "
             f"{counted(self.reference)} of the reference"
             + ("." if self.train is None else f"; {counted(self.train)} of training.")
         ]
@@ -111,6 +114,8 @@ class GenerationReport:
                 f"{' and '.join(few)} are too few for {self.features} features: their covariance "
                 "is singular, and few pictures make the distance larger."
             )
+        if self.floors:
+            said.append(FLOOR_NOTE)
         return "\n".join(said)
 
     def table(self) -> str:
@@ -122,6 +127,11 @@ class GenerationReport:
         if self.real is not None:
             heads += [head for by in MEASURES for head in (f"nearest by {by}", "near, %")]
         rows = [self._level_cells(level, with_probe) for level in self.levels]
+        absent = ["–"] * (len(heads) - 2)
+        rows += [
+            [f"{some.title}, level {some.level}", f"{some.frechet:.1f}", *absent]
+            for some in self.floors
+        ]
         return table(heads, rows + self._real_cells(with_probe))
 
     def class_table(self) -> str | None:
@@ -154,6 +164,7 @@ class GenerationReport:
             "train": self.train,
             "rows": [row.content(self.real) for row in self.rows],
             "real": None if self.real is None else self.real.content(),
+            "floors": [some.content() for some in self.floors],
         }
 
     def save(self, path: str | PathLike[str]) -> None:

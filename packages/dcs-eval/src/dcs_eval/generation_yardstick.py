@@ -14,6 +14,7 @@ from dcs_eval.linear_probe import LinearProbe
 from dcs_eval.nearest import NearestTraining, nearest_by_features, nearest_by_pixels
 from dcs_eval.picture_set import EmbeddedSet, PictureSet, embed
 from dcs_eval.standardisation import Standardisation
+from dcs_eval.tokenizer_floor import TokenizedPictures, TokenizerFloor, measure_floor
 
 
 class Yardstick:
@@ -80,6 +81,21 @@ class Yardstick:
                 for level, some in levels.items()
             ),
             real=self._of_real_pictures(count, seed),
+        )
+
+    def floors(self, given: Mapping[str, TokenizedPictures]) -> tuple[TokenizerFloor, ...]:
+        """Measure real pictures that went through tokenizers alone.
+
+        Args:
+            given: tokenizers and what goes through them, by the names that tables give them.
+
+        Raises:
+            ValueError: as :func:`dcs_eval.tokenizer_floor.measure_floor` does.
+        """
+        return tuple(
+            floor
+            for name, pictures in given.items()
+            for floor in measure_floor(name, pictures, self._space, self._statistics)
         )
 
     def _of(self, some: EmbeddedSet, *, seed: int, level: int) -> Generation:

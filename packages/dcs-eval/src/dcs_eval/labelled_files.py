@@ -120,15 +120,18 @@ class LabelledFiles:
             ) from None
 
 
-def find_files(places: Sequence[Path], limit: int | None = None) -> dict[str, LabelledFile]:
-    """Return pictures by the names that tables give them, in order; classes do not matter.
+def find_files(
+    places: Sequence[Path], limit: int | None = None, media: Media = "picture"
+) -> dict[str, LabelledFile]:
+    """Return pictures or clips by the names that tables give them; classes do not matter.
 
     Args:
-        places: picture files, and folders and zips of them.
+        places: files, and folders and zips of them.
         limit: how many to take at most, spread evenly over all.
+        media: pictures or clips, told by the endings of their names.
 
     Raises:
-        ValueError: if there is no picture, or two have one name.
+        ValueError: if there is none, or two have one name.
     """
     found: dict[str, LabelledFile] = {}
     for place in places:
@@ -136,13 +139,13 @@ def find_files(places: Sequence[Path], limit: int | None = None) -> dict[str, La
         if place.is_file() and not zipfile.is_zipfile(place):
             source = place.parent
         else:
-            names = _names(place)
+            names = _names(place, media)
         if not names:
-            raise ValueError(f"There must be pictures in {place}, but it holds none.")
+            raise ValueError(f"There must be {media}s in {place}, but it holds none.")
         for name in names:
             if name in found:
                 raise ValueError(
-                    "Each picture must have a name of its own, but "
+                    f"Each {media} must have a name of its own, but "
                     f"{found[name].place} and {source / name} have the same. Rename one."
                 )
             found[name] = LabelledFile(source=source, name=name, label=None)

@@ -91,17 +91,18 @@ def shrink(pictures: Tensor) -> Tensor:
 
 def _nearest(rows: Tensor, training: Tensor) -> tuple[tuple[int, ...], Tensor]:
     """Return the index and the squared distance (N) of the nearest training row of each row."""
-    norms = training.double().square().sum(1)
+    exact = training.double()
+    norms = exact.square().sum(1)
     found: list[Tensor] = []
-    for block in rows.double().split(_ROWS):
+    for block in rows.split(_ROWS):
         # |b|^2 - 2 ab orders as the distance does.
-        found.append((norms - 2 * (block @ training.double().T)).argmin(1))
+        found.append((norms - 2 * (block.double() @ exact.T)).argmin(1))
     indices = torch.cat(found)
     # Once more by differences, which keep the digits of small distances.
     squares = torch.cat(
         [
-            (block - training[chosen].double()).square().sum(1)
-            for block, chosen in zip(rows.double().split(_ROWS), indices.split(_ROWS), strict=True)
+            (block.double() - exact[chosen]).square().sum(1)
+            for block, chosen in zip(rows.split(_ROWS), indices.split(_ROWS), strict=True)
         ]
     )
     return tuple(indices.tolist()), squares

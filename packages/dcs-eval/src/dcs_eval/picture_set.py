@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dcs_eval.eight_bit import to_bytes
 from dcs_eval.features.feature_space import FeatureSpace
+from dcs_eval.features.picture_collection import BATCH_PIXELS
 from dcs_eval.nearest import shrink
 
 _BATCH = 64
@@ -86,14 +87,14 @@ def embed(pictures: PictureSet, features: FeatureSpace, what: str) -> EmbeddedSe
 
 
 def _batches(pictures: Tensor | Iterable[Tensor], what: str) -> Iterator[Tensor]:
-    """Yield the pictures in larger tensors, as far as neighbours have one size."""
+    """Yield the pictures in larger tensors, as far as neighbours have one size and memory."""
     waiting: list[Tensor] = []
     for some in [pictures] if isinstance(pictures, Tensor) else pictures:
         _check(some, what)
-        for part in some.split(_BATCH):
+        most = max(1, min(_BATCH, BATCH_PIXELS * 3 // max(1, some[:1].numel())))
+        for part in some.split(most):
             if waiting and (
-                part.shape[1:] != waiting[0].shape[1:]
-                or sum(map(len, waiting)) + len(part) > _BATCH
+                part.shape[1:] != waiting[0].shape[1:] or sum(map(len, waiting)) + len(part) > most
             ):
                 yield torch.cat(waiting)
                 waiting = []

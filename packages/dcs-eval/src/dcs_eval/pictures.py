@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dcs_eval.eight_bit import to_pixels
+
+Item = TypeVar("Item")
 
 _EIGHT_BIT = {"RGB", "L", "P"}
 
@@ -49,8 +51,8 @@ def find_pictures(places: Sequence[Path], limit: int | None = None) -> dict[str,
     }
 
 
-def spread(names: Sequence[str], count: int) -> list[str]:
-    """Return ``count`` names spread evenly over all, or all if there are fewer."""
+def spread(names: Sequence[Item], count: int) -> list[Item]:
+    """Return ``count`` of several, names or files, evenly spread, or all if there are fewer."""
     count = min(count, len(names))
     return [names[index * len(names) // count] for index in range(count)]
 
@@ -58,7 +60,8 @@ def spread(names: Sequence[str], count: int) -> list[str]:
 def read_picture(path: Path) -> Tensor:
     """Return the pixels (1, 3, H, W) in [0, 1] of an 8-bit picture, upright.
 
-    What compares fairly only after somebody's decision (transparency, 16 bits) is refused.
+    What compares fairly only after somebody's decision (transparency, 16 bits, several frames) is
+    refused.
 
     Raises:
         ValueError: if the file is missing, damaged, or no plain 8-bit picture.
@@ -76,14 +79,17 @@ def decode_picture(file: Path | IO[bytes], place: str) -> Tensor:
         place: where it is, for messages.
 
     Raises:
-        ValueError: if it is damaged, or no plain 8-bit picture.
+        ValueError: if it is damaged, or no plain 8-bit picture of one frame.
     """
     try:
         with Image.open(file) as image:
+            frames = getattr(image, "n_frames", 1)
             image.load()
             mode, clear = image.mode, "transparency" in image.info
+            # The others in a camera's MPO are previews, or a second eye's view.
+            still = frames == 1 or image.format == "MPO"
             upright = ImageOps.exif_transpose(image)
-            if mode in _EIGHT_BIT and not clear:
+            if still and mode in _EIGHT_BIT and not clear:
                 return to_pixels(upright.convert("RGB"))
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's plugins
         # Pillow names a file in memory by its address.
@@ -93,6 +99,11 @@ def decode_picture(file: Path | IO[bytes], place: str) -> Tensor:
             f"The input must be a whole picture that Pillow can read, but {place} is not "
             f"({reason}). Convert it, or check that it was copied completely."
         ) from None
+    if not still:
+        raise ValueError(
+            f"Pictures must hold one frame, but {place} holds {frames}. Take the frame that you "
+            "mean out of it, or evaluate clips."
+        )
     raise ValueError(
         f"Pictures must have 8 bits and no transparency, but {place} is "
         f"{mode}{' with transparency' if clear else ''}. Convert it to RGB."

@@ -1,7 +1,7 @@
 """Pictures of files with a bar while they are read, and all of them read once beforehand."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor
@@ -13,19 +13,17 @@ from dcs_eval.picture_set import PictureSet
 
 def as_set(files: LabelledFiles, what: str) -> PictureSet:
     """Return the pictures of files, read when they are needed, with a bar on a terminal."""
-    return PictureSet(pictures=_shown(files, what), labels=files.labels)
+    return PictureSet(pictures=shown(files, what), labels=files.labels)
 
 
-def check_files(
-    samples: Sequence[LabelledFiles], reference: LabelledFiles, train: LabelledFiles | None
-) -> None:
-    """Read every picture once, so that a bad one stops a long run at its start.
+def check_files(sets: Iterable[LabelledFiles | None]) -> None:
+    """Read every picture of several sets once, so that a bad one stops a long run at its start.
 
     Raises:
         ValueError: if one cannot be read.
     """
-    for files in [*samples, reference, *([train] if train else [])]:
-        for _ in _shown(files, "checking"):
+    for files in sets:
+        for _ in () if files is None else shown(files, "checking"):
             pass
 
 
@@ -36,7 +34,8 @@ def bar(what: str, pictures: int) -> Iterator[Callable[[int], object]]:
         yield shown.update
 
 
-def _shown(pictures: LabelledFiles, what: str) -> Iterator[Tensor]:
+def shown(pictures: LabelledFiles, what: str) -> Iterator[Tensor]:
+    """Yield pictures, with a bar on a terminal from the first one on."""
     # A generator, so that a bar appears when its pictures are read, and not before.
     yield from tqdm(
         pictures, desc=what, total=len(pictures), disable=not sys.stderr.isatty(), leave=False

@@ -9,6 +9,8 @@ pixels --encode--> latents --decode levels 1..m at scale 1--> quality against th
 
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
+from math import inf
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 from dcs_common.geometry import Rate, exact_rate
 from dcs_common.protocols import ImageTokenizer
 from dcs_common.resample import resize
+from dcs_eval.decoding import decoded
 from dcs_eval.frame_rates import at_rate
 from dcs_eval.measuring import measure_all
 from dcs_eval.metrics import Comparison
@@ -58,10 +61,12 @@ def evaluate_reconstruction(
             :class:`dcs_eval.lpips_distance.LPIPS`, or any comparison of two pictures.
 
     Raises:
-        ValueError: if a level count, a scale, a rate or a picture is not usable, or there is none.
+        ValueError: if a level count, a scale, a rate or a picture is not usable, there is none, or
+            the tokenizer decodes what is not finite.
     """
     counts = level_counts(levels, tokenizer.config.num_levels)
-    if not scales or any(scale <= 0 for scale in scales):
+    scales = tuple(dict.fromkeys(scales))
+    if not scales or not all(0 < scale < inf for scale in scales):
         raise ValueError(
             f"`scales` must hold positive factors, but is {tuple(scales)}. Pass (1.0,) for PSNR."
         )
@@ -107,14 +112,15 @@ def _decodes(
         {} if fps is None else {"fps": fps}
     )  # a tokenizer of pictures need not take it
     latents = tokenizer.encode(pixels, levels=max(counts), **own)
+    decode = partial(decoded, tokenizer, latents, what=name)
     for count in counts:
-        base = tokenizer.decode(latents, size=(height, width), levels=count, **own).clamp(0, 1)
+        base = decode(size=(height, width), levels=count, **own)
         for scale in scales:
             if scale == 1:
                 yield (name, count, scale, None), base, pixels
                 continue
             size = (max(1, round(scale * height)), max(1, round(scale * width)))
-            scaled = tokenizer.decode(latents, size=size, levels=count, **own).clamp(0, 1)
+            scaled = decode(size=size, levels=count, **own)
             if scale > 1:
                 scaled, reference = resize(scaled, (height, width)).clamp(0, 1), base
             else:
@@ -122,8 +128,7 @@ def _decodes(
             yield (name, count, scale, None), scaled, reference
         for rate in rates:
             assert fps is not None, "rates are refused without fps"
-            other = tokenizer.decode(latents, size=(height, width), levels=count, fps=rate)
-            other = other.clamp(0, 1)
+            other = decode(size=(height, width), levels=count, fps=rate)
             if rate > fps:
                 other, reference = at_rate(other, rate, fps, base.shape[2]), base
             else:
@@ -139,7 +144,7 @@ def level_counts(levels: int | Sequence[int] | None, num_levels: int) -> tuple[i
     """
     if levels is None:
         return tuple(range(1, num_levels + 1))
-    counts = (levels,) if isinstance(levels, int) else tuple(levels)
+    counts = (levels,) if isinstance(levels, int) else tuple(dict.fromkeys(levels))
     if not counts or any(not 1 <= count <= num_levels for count in counts):
         raise ValueError(
             f"`levels` must be between 1 and {num_levels}, but is {levels}. "
@@ -148,8 +153,19 @@ def level_counts(levels: int | Sequence[int] | None, num_levels: int) -> tuple[i
     return counts
 
 
+def levels_in_common(levels: Iterable[int] | None, num_levels: int) -> tuple[int, ...]:
+    """Return those level counts that a tokenizer has, or all that it has where these are none.
+
+    Args:
+        levels: asked of several tokenizers; None for all.
+        num_levels: of this one.
+    """
+    every = tuple(range(1, num_levels + 1))
+    return tuple(count for count in sorted(set(levels or ())) if count <= num_levels) or every
+
+
 def _other_rates(fps: Fraction | None, rates: Sequence[Rate]) -> tuple[Fraction, ...]:
-    others = tuple(exact_rate(rate) for rate in rates)
+    others = tuple(dict.fromkeys(exact_rate(rate) for rate in rates))
     if others and fps is None:
         raise ValueError(
             f"`rates` need clips of a known rate, but `fps` is None and `rates` is {tuple(rates)}. "
@@ -174,6 +190,11 @@ def _check_picture(name: str, pixels: Tensor, seen: set[str], *, is_clip: bool) 
         raise ValueError(
             f"Each {kind} must be a float tensor {wanted} in [0, 1], but {name!r} is "
             f"{pixels.dtype} {tuple(pixels.shape)}. {advice}"
+        )
+    if not 0 <= pixels.min() <= pixels.max() <= 1:
+        raise ValueError(
+            f"Pictures must lie in [0, 1], but {name!r} has values from {float(pixels.min()):g} to "
+            f"{float(pixels.max()):g}. Clamp or rescale them."
         )
     if name in seen:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""``dcs-eval reconstruction``: a tokenizer on pictures at every level count and scale."""
+"""``dcs-eval reconstruction``: a tokenizer at every level count, scale and frame rate."""
 
 import argparse
 import sys
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from dcs_common.atomic_file import write_atomically
-from dcs_common.entry_points import find_tokenizer, tokenizer_names
-from dcs_common.protocols import ImageTokenizer
+from dcs_eval.clip_arguments import add_clip_arguments, check_clips, read_clip_rule, read_clips
 from dcs_eval.command_arguments import (
     add_common_arguments,
     add_job_arguments,
@@ -24,9 +23,10 @@ from dcs_eval.command_arguments import (
     read_pictures,
     read_share,
 )
-from dcs_eval.labelled_files import find_labelled
+from dcs_eval.labelled_files import find_files, find_labelled
 from dcs_eval.markdown import counted
 from dcs_eval.pictures import find_pictures
+from dcs_eval.protocols.checks import check_count, check_random_seed, check_reference
 from dcs_eval.protocols.feature_folders import level_distances, take_features
 from dcs_eval.protocols.presets import find_protocol, protocol_names
 from dcs_eval.protocols.reconstruction import (
@@ -38,6 +38,7 @@ from dcs_eval.protocols.reconstruction import (
 from dcs_eval.protocols.record import PROTOCOL_FILE
 from dcs_eval.protocols.spaces import check_weights, protocol_space
 from dcs_eval.reconstruction import evaluate_reconstruction, level_counts
+from dcs_eval.tokenizer_arguments import load_tokenizer, tokenizer_help
 
 
 def add_parser(commands: Any) -> None:
@@ -47,10 +48,15 @@ def add_parser(commands: Any) -> None:
         "--tokenizer",
         default="dcs-tok",
         metavar="NAME",
-        help=f"of {', '.join(tokenizer_names()) or 'installed packages'} (default: %(default)s)",
+        help=f"{tokenizer_help()} (default: %(default)s)",
     )
     command.add_argument("--model", help="a folder or hub id (default: the tokenizer's own)")
-    add_common_arguments(command, "reconstruction")
+    add_common_arguments(
+        command,
+        "reconstruction",
+        data="pictures, or folders of pictures; with --fps videos and animated WebP, or folders or "
+        "zips of them",
+    )
     command.add_argument(
         "--levels", nargs="+", type=positive, metavar="N", help="level counts (all)"
     )
@@ -62,6 +68,7 @@ def add_parser(commands: Any) -> None:
         metavar="X",
         help="factors on height and width to decode at (default: 1)",
     )
+    add_clip_arguments(command)
     command.add_argument(
         "--protocol",
         metavar="NAME",
@@ -87,7 +94,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    """Quality of a tokenizer's decodes by levels, and how well scales agree."""
+    """Quality of a tokenizer's decodes by levels, and how well scales and frame rates agree."""
     device = prepare(args)
     if args.protocol is not None:
         return _run_protocol(args, device)
@@ -98,43 +105,60 @@ def run(args: argparse.Namespace) -> str:
             f"of {', '.join(protocol_names('reconstruction'))}."
         )
     read_share(args, None, extracts=False)
-    paths = find_pictures(args.data, args.pictures)
-    check_pictures(paths)
+    rule = read_clip_rule(args)
+    data: Iterable[tuple[str, Tensor]]
+    if rule is None:
+        paths = find_pictures(args.data, args.pictures)
+        check_pictures(paths)
+        data, count = read_pictures(paths, device), len(paths)
+    else:
+        files = find_files(args.data, args.pictures, "clip")
+        check_clips(files, rule)
+        data, count = read_clips(files, rule, device), len(files)
     metrics = comparisons(args, device)
-    tokenizer = _tokenizer(args, device)
-    pictures = _shown(read_pictures(paths, device), len(paths))
+    tokenizer = load_tokenizer(args.tokenizer, args.model, device)
     report = evaluate_reconstruction(
         tokenizer,
-        pictures,
+        _shown(data, count),
         levels=args.levels,
         scales=args.scales,
+        fps=None if rule is None else rule.fps,
+        rates=args.rates,
         ssim=metrics.get("ssim"),
         lpips=metrics.get("lpips"),
     )
     args.output.mkdir(parents=True, exist_ok=True)
     report.save(args.output / "reconstruction.json")
     out = args.output / "reconstruction.md"
-    write_atomically(out, (report.table(pictures=True) + "\n").encode())
-    return f"wrote {out} and .json: {args.tokenizer} on {counted(len(paths))}"
+    text = report.table(pictures=True) + "\n"
+    if rule is not None:
+        text += f"\nClips: {rule.text}.\n"
+    write_atomically(out, text.encode())
+    what = counted(count, "picture" if rule is None else "clip")
+    return f"wrote {out} and .json: {args.tokenizer} on {what}"
 
 
 def _run_protocol(args: argparse.Namespace, device: torch.device) -> str:
     protocol = find_protocol(args.protocol, "reconstruction")
     check_weights(protocol, args.weights)
     share = read_share(args, protocol, extracts=protocol.space is not None)
-    if args.scales != [1.0] or args.pictures is not None:
-        option = "--scales" if args.pictures is None else "--pictures"
+    check_random_seed(protocol, args.seed)
+    chosen = {"scales": args.scales != [1.0], "pictures": args.pictures}
+    chosen |= {"fps": args.fps, "frames": args.frames, "rates": args.rates}
+    if given := [option for option, value in chosen.items() if value]:
         raise ValueError(
-            f"{protocol.name} decodes every {protocol.media} at its own size, but there is "
-            f"`{option}`. "
-            f"Leave it out, or `--protocol`."
+            f"{protocol.name} says itself which {protocol.media}s are decoded and how, but there "
+            f"is `--{given[0]}`. Leave it out, or `--protocol`."
         )
     files = find_labelled(args.data, what="the data", media=protocol.media)
-    pictures = prepare_pictures(protocol, args.data, args.reference, files)
+    # Reading 50,000 pictures takes long: what else may be refused comes first.
+    check_reference(protocol, args.reference, data=args.data)
+    check_count(protocol, len(files))
     metrics = comparisons(args, device)
     space = protocol_space(protocol, args.weights, device)
-    tokenizer = _tokenizer(args, device)
+    tokenizer = load_tokenizer(args.tokenizer, args.model, device)
     levels = level_counts(args.levels, tokenizer.config.num_levels)
+    pictures = prepare_pictures(protocol, files)
     name = args.tokenizer if args.model is None else f"{args.tokenizer}={args.model}"
     features = args.output / "features"
     if space is not None:
@@ -167,13 +191,6 @@ def _run_protocol(args: argparse.Namespace, device: torch.device) -> str:
     write_atomically(args.output / "reconstruction.md", record.markdown().encode())
     written = f"{PROTOCOL_FILE}, reconstruction.json, reconstruction.md"
     return f"{record.markdown()}\nwrote {written} into {args.output}"
-
-
-def _tokenizer(args: argparse.Namespace, device: torch.device) -> ImageTokenizer:
-    tokenizer = find_tokenizer(args.tokenizer, args.model)
-    if isinstance(tokenizer, nn.Module):
-        tokenizer.to(device)
-    return tokenizer
 
 
 def _shown(pictures: Iterable[tuple[str, Tensor]], count: int) -> Iterator[tuple[str, Tensor]]:

@@ -7,6 +7,7 @@ from dcs_eval.comparison.sampling_times import SamplingTimes
 from dcs_eval.generation_report import GenerationReport
 from dcs_eval.markdown import counted, table
 from dcs_eval.mean_interval import MeanInterval, mean_interval
+from dcs_eval.tokenizer_floor import FLOOR_NOTE, TokenizerFloor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,10 +17,12 @@ class GeneratorComparison:
     Attributes:
         reports: by the names that tables give generators.
         times: how long sampling took, of as many seeds as say it, by the same names.
+        floors: real pictures through tokenizers, where these were given.
     """
 
     reports: dict[str, GenerationReport]
     times: dict[str, tuple[SamplingTimes, ...]]
+    floors: tuple[TokenizerFloor, ...] = ()
 
     @property
     def first(self) -> GenerationReport:
@@ -51,9 +54,12 @@ class GeneratorComparison:
             for name, report in self.reports.items()
             for level in report.levels
         ]
+        absent = ["–"] * (len(heads) - 3)
+        rows += [
+            [some.title, str(some.level), f"{some.frechet:.1f}", *absent] for some in self.floors
+        ]
         real = self.first.real
         if real is not None:
-            absent = ["–"] * (len(heads) - 3)
             rows += [
                 [f"{real.drawn} pictures of training", "–", f"{real.frechet_drawn:.1f}", *absent],
                 ["all of training", "–", f"{real.frechet:.1f}", *absent],
@@ -88,12 +94,14 @@ class GeneratorComparison:
         seeds = ", ".join(f"{name} {report.seeds}" for name, report in self.reports.items())
         training = "" if first.train is None else f"; {counted(first.train)} of training"
         summary = (
-            f"{counted(first.samples).replace('picture', 'sample')} at each level and seed, "
+            f"{counted(first.samples, 'sample')} at each level and seed, "
             f"against {counted(first.reference)} of the reference{training}. Seeds: {seeds}; ± is "
             "half the 95 % t interval over them."
         )
         # What the report of one generator says after its own first sentence holds for all.
         cautions = first.summary().split("\n")[1:]
+        if self.floors:
+            cautions.append(FLOOR_NOTE)
         parts = [summary, *cautions, self.table(), self.timing_notes()]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -106,7 +114,8 @@ class GeneratorComparison:
                     "times": [asdict(some) for some in self.times[name]],
                 }
                 for name, report in self.reports.items()
-            }
+            },
+            "floors": [some.content() for some in self.floors],
         }
 
 

@@ -8,6 +8,7 @@ from dcs_eval.features.feature_space import FeatureSpace
 from dcs_eval.generation_checks import check_classes, check_level_counts
 from dcs_eval.generation_yardstick import Yardstick
 from dcs_eval.picture_set import PictureSet
+from dcs_eval.tokenizer_floor import TokenizedPictures
 
 
 def compare_generators(
@@ -17,6 +18,7 @@ def compare_generators(
     features: FeatureSpace,
     train: PictureSet | None = None,
     times: Mapping[str, Sequence[SamplingTimes]] | None = None,
+    floors: Mapping[str, TokenizedPictures] | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> GeneratorComparison:
@@ -30,6 +32,8 @@ def compare_generators(
         features: where distances are taken.
         train: the pictures that all were trained on.
         times: how long sampling took, of each seed, by the same names.
+        floors: tokenizers, and the real pictures that go through them, by the names that tables
+            give them.
         seed: of the training pictures that are drawn for the floor.
         progress: told what is done next.
 
@@ -44,6 +48,9 @@ def compare_generators(
         check_classes(seeds, *labels)
     progress("real pictures")
     yardstick = Yardstick(reference, train, features)
+    if floors:
+        progress("real pictures through tokenizers")
+    found = yardstick.floors(floors or {})
     reports = {}
     for name, seeds in generators.items():
         progress(name)
@@ -51,7 +58,9 @@ def compare_generators(
         check_equal_counts({name: report.samples for name, report in reports.items()})
     known = times or {}
     return GeneratorComparison(
-        reports=reports, times={name: tuple(known.get(name, ())) for name in reports}
+        reports=reports,
+        times={name: tuple(known.get(name, ())) for name in reports},
+        floors=found,
     )
 
 

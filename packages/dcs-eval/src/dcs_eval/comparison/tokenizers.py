@@ -12,7 +12,7 @@ from dcs_eval.comparison.short_side import at_short_side
 from dcs_eval.comparison.token_count import CountingTokenizer, channels
 from dcs_eval.comparison.tokenizer_comparison import TokenizerAtScale, TokenizerComparison
 from dcs_eval.metrics import Comparison
-from dcs_eval.reconstruction import evaluate_reconstruction
+from dcs_eval.reconstruction import evaluate_reconstruction, levels_in_common
 
 
 def compare_tokenizers(
@@ -49,7 +49,7 @@ def compare_tokenizers(
         )
     found: list[TokenizerAtScale] = []
     for name, tokenizer in tokenizers.items():
-        counts = _level_counts(levels, tokenizer.config.num_levels)
+        counts = levels_in_common(levels, tokenizer.config.num_levels)
         for side in sides:
             counting = CountingTokenizer(tokenizer)
             report = evaluate_reconstruction(
@@ -71,13 +71,6 @@ def compare_tokenizers(
 def _reduced(pictures: Iterable[tuple[str, Tensor]], side: int) -> Iterator[tuple[str, Tensor]]:
     for name, pixels in pictures:
         yield name, at_short_side(pixels, side, name)
-
-
-def _level_counts(levels: Sequence[int] | None, most: int) -> tuple[int, ...]:
-    every = tuple(range(1, most + 1))
-    if levels is None:
-        return every
-    return tuple(count for count in sorted(set(levels)) if count <= most) or every
 
 
 def _check(

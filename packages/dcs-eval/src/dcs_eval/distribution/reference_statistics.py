@@ -14,12 +14,15 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from dcs_common.atomic_file import write_atomically
+from dcs_eval.distribution.feature_rows import check_one_space
 from dcs_eval.distribution.frechet import FeatureStatistics, gaussian_frechet_distance
 from dcs_eval.distribution.npz_pictures import NpzPictures
 
 STATISTICS_FORMAT = 1
 ADM_SPACE = "inception-2015-12-05"
-ADM_SPATIAL_SPACE = "inception-2015-12-05-mixed_6-7-channels"
+#: What is added to a space's name for the spatial features of sFID.
+SPATIAL_PART = "-mixed_6-7-channels"
+ADM_SPATIAL_SPACE = ADM_SPACE + SPATIAL_PART
 _ADM_ARRAYS: tuple[str, ...] = ("mu", "sigma", "mu_s", "sigma_s")
 _KIND = "dcs-feature-statistics"
 _ASYMMETRY = 1e-6  # of ADM's covariances, relative to the largest entry: rounding
@@ -66,13 +69,15 @@ class ReferenceStatistics:
             space: the feature space that these are from.
 
         Raises:
-            ValueError: if the space is another, or there are fewer than 2 samples.
+            ValueError: if the space or the number of features is another, or there are fewer than
+                2 samples.
         """
         if space != self.space:
             raise ValueError(
                 f"Samples and reference must lie in one feature space, but the samples are in "
                 f"{space} and the reference in {self.space}. Compute both with the same network."
             )
+        check_one_space(len(samples.mean), len(self.mean))
         return gaussian_frechet_distance(
             samples.mean, samples.covariance, self.mean, self.covariance
         )

@@ -15,7 +15,7 @@ from dcs_common.sharded_folder import check_job, make_sharded_folder
 from dcs_eval.distribution.frechet import FeatureStatistics
 from dcs_eval.features.feature_plan import FEATURES_FILE, FeaturePlan
 from dcs_eval.features.feature_shard import read_shard, write_shard
-from dcs_eval.features.feature_space import ClassifyingSpace, FeatureSpace
+from dcs_eval.features.feature_space import ClassifyingSpace, FeatureSpace, SpatialSpace
 from dcs_eval.features.picture_collection import Pictures, batches, picture_digest
 
 SAMPLES_PER_SHARD = 1000
@@ -76,6 +76,7 @@ def extract(
         space=space.name,
         size=space.size,
         classes=space.classes if isinstance(space, ClassifyingSpace) else None,
+        spatial=space.spatial_size if isinstance(space, SpatialSpace) else None,
         samples=count,
         samples_per_shard=samples_per_shard,
         pictures=picture_digest(pictures),
@@ -138,11 +139,20 @@ class FeatureFiles:
         Raises:
             ValueError: if a shard is damaged.
         """
-        shards = self._shards("features")
-        merged = FeatureStatistics.of(next(shards))
-        for features in shards:
-            merged = merged.merge(FeatureStatistics.of(features))
-        return merged
+        return self._statistics("features")
+
+    def spatial_statistics(self) -> FeatureStatistics:
+        """Return the same of the spatial features.
+
+        Raises:
+            ValueError: if the space has none, or a shard is damaged.
+        """
+        if self.plan.spatial is None:
+            raise ValueError(
+                f"Spatial features need a space that has some, but {self.folder} is of "
+                f"{self.plan.space} without. Extract them with SpatialInceptionFeatures."
+            )
+        return self._statistics("spatial")
 
     def features(self) -> Tensor:
         """Return the features (N, size) of all pictures, in order.
@@ -165,6 +175,13 @@ class FeatureFiles:
             )
         return torch.cat(list(self._shards("logits")))
 
+    def _statistics(self, name: str) -> FeatureStatistics:
+        shards = self._shards(name)
+        merged = FeatureStatistics.of(next(shards))
+        for rows in shards:
+            merged = merged.merge(FeatureStatistics.of(rows))
+        return merged
+
     def _shards(self, name: str) -> Iterator[Tensor]:
         for number in range(self.plan.num_shards):
             path = self.plan.shard_path(self.folder, number)
@@ -175,16 +192,19 @@ def _tensors(
     pictures: Pictures, space: FeatureSpace, indices: range, batch_size: int
 ) -> dict[str, Tensor]:
     """Return what a shard holds."""
-    features: list[Tensor] = []
-    logits: list[Tensor] = []
+    found: dict[str, list[Tensor]] = {}
     for batch in batches(pictures, indices, batch_size):
-        if isinstance(space, ClassifyingSpace):
-            some, classes = space.features_and_logits(batch)
-            logits.append(classes.detach().cpu())
+        some: tuple[Tensor, ...]
+        if isinstance(space, SpatialSpace):
+            some = space.features_logits_and_spatial(batch)
+        elif isinstance(space, ClassifyingSpace):
+            some = space.features_and_logits(batch)
         else:
-            some = space(batch)
-        features.append(some.detach().cpu())
-    return {"features": torch.cat(features)} | ({"logits": torch.cat(logits)} if logits else {})
+            some = (space(batch),)
+        # Without logits or spatial features, `some` is shorter than the names.
+        for name, rows in zip(("features", "logits", "spatial"), some, strict=False):
+            found.setdefault(name, []).append(rows.detach().cpu())
+    return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 def _check(count: int, jobs: int, job: int, samples_per_shard: int, batch_size: int) -> None:

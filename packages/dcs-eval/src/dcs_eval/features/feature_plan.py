@@ -8,10 +8,15 @@ from pathlib import Path
 from dcs_common.atomic_file import write_atomically
 from dcs_common.sharded_folder import Shards
 
-FEATURES_FORMAT = 1
+FEATURES_FORMAT = 2
 FEATURES_FILE = "features.json"
 _KIND = "dcs-features"
-_SPOKEN = {"pictures": "digest of the pictures", "classes": "logits", "size": "features"}
+_SPOKEN = {
+    "pictures": "digest of the pictures",
+    "classes": "logits",
+    "size": "features",
+    "spatial": "spatial features",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,7 @@ class FeaturePlan(Shards):
         space: name of the feature space.
         size: features of a picture.
         classes: logits of a picture, None where the space has none.
+        spatial: spatial features of a picture, None where the space has none.
         samples: pictures.
         samples_per_shard: pictures in every shard but the last.
         pictures: digest of the pictures.
@@ -30,6 +36,7 @@ class FeaturePlan(Shards):
     space: str
     size: int
     classes: int | None
+    spatial: int | None
     samples: int
     samples_per_shard: int
     pictures: str
@@ -98,7 +105,8 @@ class FeaturePlan(Shards):
             )
         try:
             plan = cls(**content)
-            if min(plan.size, plan.samples, plan.samples_per_shard, plan.classes or 1) < 1:
+            optional = (plan.classes or 1, plan.spatial or 1)
+            if min(plan.size, plan.samples, plan.samples_per_shard, *optional) < 1:
                 raise ValueError("a number below 1")
         except (TypeError, ValueError) as error:
             raise ValueError(

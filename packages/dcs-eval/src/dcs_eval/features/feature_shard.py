@@ -2,6 +2,7 @@
 
 features (N, size) float32
 logits (N, classes) float32    where the space has logits
+spatial (N, spatial) float32   where the space has spatial features
 metadata["about"]              JSON: whose shard it is
 """
 
@@ -23,7 +24,7 @@ def write_shard(path: Path, plan: FeaturePlan, shard: int, tensors: dict[str, Te
         path: to write.
         plan: of the folder.
         shard: its number.
-        tensors: ``features``, and ``logits`` where the space has some.
+        tensors: ``features``, and ``logits`` and ``spatial`` where the space has some.
 
     Raises:
         ValueError: if there are more or fewer numbers than the plan says, or some are not finite.
@@ -82,4 +83,5 @@ def read_shard(path: Path, plan: FeaturePlan, shard: int, *names: str) -> list[T
 
 def _widths(plan: FeaturePlan) -> dict[str, int]:
     """Return how many numbers there are of a picture, by the tensor's name."""
-    return {"features": plan.size} | ({"logits": plan.classes} if plan.classes else {})
+    widths = {"features": plan.size, "logits": plan.classes, "spatial": plan.spatial}
+    return {name: width for name, width in widths.items() if width}

@@ -39,3 +39,18 @@ class ClassifyingSpace(FeatureSpace, Protocol):
 
     def features_and_logits(self, pictures: Tensor, /) -> tuple[Tensor, Tensor]:
         """Return the features (N, size) and logits (N, classes) of pictures, in one pass."""
+
+
+@runtime_checkable
+class SpatialSpace(ClassifyingSpace, Protocol):
+    """A classifying space whose network also gives features that keep their places, as for sFID.
+
+    Attributes:
+        spatial_size: how many of these there are.
+    """
+
+    @property
+    def spatial_size(self) -> int: ...  # noqa: D102
+
+    def features_logits_and_spatial(self, pictures: Tensor, /) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features (N, size), logits (N, classes) and (N, spatial_size), in one pass."""

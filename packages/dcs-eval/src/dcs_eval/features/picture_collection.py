@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -30,6 +31,10 @@ class DigestedPictures(Protocol):
         """Return a picture (1, 3, H, W) or a clip (1, 3, T, H, W) in [0, 1]."""
 
 
+#: Of a batch at most, frames of clips counted one by one: 200 MB as floats. Feature spaces resize
+#: pictures only after this.
+BATCH_PIXELS = 2**24
+
 #: A tensor is (N, 3, H, W) or (N, 3, T, H, W) in [0, 1].
 Pictures = Tensor | LabelledFiles | DigestedPictures
 
@@ -40,7 +45,7 @@ def batches(pictures: Pictures, indices: Iterable[int], size: int) -> Iterator[T
     Args:
         pictures: to read.
         indices: which of them, at least one.
-        size: how many together at most.
+        size: how many together at most; fewer where they are large.
 
     Raises:
         ValueError: if one is not usable.
@@ -58,7 +63,8 @@ def batches(pictures: Pictures, indices: Iterable[int], size: int) -> Iterator[T
                 f"Pictures must lie in [0, 1], but number {index} has values from "
                 f"{float(one.min()):g} to {float(one.max()):g}. Clamp or rescale them."
             )
-        if waiting and (one.shape != waiting[0].shape or len(waiting) == size):
+        most = min(size, max(1, BATCH_PIXELS * 3 // one.numel()))
+        if waiting and (one.shape != waiting[0].shape or len(waiting) >= most):
             yield torch.cat(waiting).float().div(255)
             waiting = []
         waiting.append(to_bytes(one))
@@ -68,8 +74,9 @@ def batches(pictures: Pictures, indices: Iterable[int], size: int) -> Iterator[T
 def picture_digest(pictures: Pictures) -> str:
     """Return a digest of what pictures are, without decoding them.
 
-    Of files the names below their folder or zip and the sizes in bytes, so that a set may move but
-    no picture may change its size; of tensors the numbers themselves.
+    Of files the names below their folder or zip, the sizes in bytes and the CRC-32, which a zip
+    holds, so that a set may move or be packed, but no picture may change; of tensors the numbers
+    themselves.
     """
     digest = hashlib.sha256()
     if isinstance(pictures, Tensor):
@@ -77,20 +84,25 @@ def picture_digest(pictures: Pictures) -> str:
         for part in pictures:
             digest.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     elif isinstance(pictures, LabelledFiles):
-        for name, size in _names_and_sizes(pictures):
-            digest.update(f"{name}\0{size}\n".encode())
+        for line in _files(pictures):
+            digest.update(line.encode())
     else:
         digest.update(pictures.digest.encode())
     return digest.hexdigest()[:16]
 
 
-def _names_and_sizes(pictures: LabelledFiles) -> Iterator[tuple[str, int]]:
-    archives: dict[Path, dict[str, int]] = {}
+def _files(pictures: LabelledFiles) -> Iterator[str]:
+    """Yield name, size and checksum of every file, one after another."""
+    archives: dict[Path, dict[str, tuple[int, int]]] = {}
     for file in pictures.files:
         if file.source.is_dir():
-            yield file.name, (file.source / file.name).stat().st_size
-            continue
-        if file.source not in archives:
-            with zipfile.ZipFile(file.source) as archive:
-                archives[file.source] = {one.filename: one.file_size for one in archive.infolist()}
-        yield file.name, archives[file.source][file.name]
+            content = pictures.content(file)
+            size, checksum = len(content), zlib.crc32(content)
+        else:
+            if file.source not in archives:
+                with zipfile.ZipFile(file.source) as archive:
+                    archives[file.source] = {
+                        one.filename: (one.file_size, one.CRC) for one in archive.infolist()
+                    }
+            size, checksum = archives[file.source][file.name]
+        yield f"{file.name}\0{size}\0{checksum:08x}\n"

@@ -10,7 +10,11 @@ import torch
 from dcs_eval.distribution.inception_score import InceptionScore, inception_score
 from dcs_eval.distribution.kernel_distance import SUBSET_SIZE, KernelDistance, kernel_distance
 from dcs_eval.distribution.precision_recall import PrecisionRecall, precision_recall
-from dcs_eval.distribution.reference_statistics import AdmReference
+from dcs_eval.distribution.reference_statistics import (
+    SPATIAL_PART,
+    AdmReference,
+    ReferenceStatistics,
+)
 from dcs_eval.features.feature_files import FeatureFiles
 from dcs_eval.features.picture_collection import Pictures
 from dcs_eval.labelled_files import LabelledFiles
@@ -27,6 +31,7 @@ class AdmFigures:
     Attributes:
         level: how many levels were decoded.
         frechet: FID, where the network is the published one.
+        spatial: sFID, likewise; None where the reference or the network has no spatial features.
         score: in splits of samples whose order the protocol's seed draws.
         kernel: against the reference's pictures; KID on the published network.
         coverage: precision and recall, against the reference's pictures.
@@ -34,6 +39,7 @@ class AdmFigures:
 
     level: int
     frechet: float
+    spatial: float | None
     score: InceptionScore
     kernel: KernelDistance
     coverage: PrecisionRecall
@@ -88,6 +94,7 @@ def measure_against_adm(
             AdmFigures(
                 level=level,
                 frechet=reference.statistics.distance(taken.statistics(), space=space),
+                spatial=_spatial_distance(taken, reference.spatial, space),
                 score=inception_score(logits[order]),
                 kernel=kernel_distance(features, real, subset_size=subset, seed=seed),
                 coverage=precision_recall(features, real),
@@ -120,6 +127,7 @@ def adm_record(
     for some in figures:
         values = {
             "gFID": f"{some.frechet:.2f}",
+            **({} if some.spatial is None else {"sFID": f"{some.spatial:.2f}"}),
             "IS": f"{some.score.mean:.1f}",
             "precision": f"{some.coverage.precision:.3f}",
             "recall": f"{some.coverage.recall:.3f}",
@@ -135,6 +143,14 @@ def adm_record(
         rows=rows,
         values=[asdict(some) for some in figures],
     )
+
+
+def _spatial_distance(
+    taken: FeatureFiles, reference: ReferenceStatistics | None, space: str
+) -> float | None:
+    if reference is None or taken.plan.spatial is None:
+        return None
+    return reference.distance(taken.spatial_statistics(), space=space + SPATIAL_PART)
 
 
 def _sha256(path: Path) -> str:

@@ -125,6 +125,43 @@ def check_reference_count(protocol: Protocol, count: int, where: str) -> None:
     )
 
 
+def check_unused(protocol: Protocol, *, labels: Path | None, train: Sequence[Path] | None) -> None:
+    """Refuse what would be read for nothing.
+
+    Args:
+        protocol: of a generation.
+        labels: table of the classes of real pictures, or None.
+        train: the pictures that a generator was trained on, or None.
+
+    Raises:
+        ValueError: if the protocol takes no notice of one that is given.
+    """
+    without_classes = protocol.media == "clip" or protocol.reference == "adm-statistics"
+    if labels is not None and without_classes:
+        raise ValueError(
+            f"{protocol.name} takes no notice of the classes of real {protocol.media}s, but there "
+            f"is `--labels` {labels}. Leave it out."
+        )
+    if train and protocol.reference == "adm-statistics":
+        raise ValueError(
+            f"{protocol.name} compares with its reference alone, but there is `--train`. Leave it "
+            "out."
+        )
+
+
+def check_random_seed(protocol: Protocol, seed: int) -> None:
+    """Check that nothing is drawn at random but by the seed that a record states.
+
+    Raises:
+        ValueError: if it is another.
+    """
+    if seed != protocol.seed:
+        raise ValueError(
+            f"{protocol.name} draws with the seed {protocol.seed}, but `--seed` is {seed}. Leave "
+            "it out, or `--protocol`."
+        )
+
+
 def _check_same(protocol: Protocol, reference: Sequence[Path], data: Sequence[Path]) -> None:
     own = {path.resolve() for path in data}
     for path in reference:

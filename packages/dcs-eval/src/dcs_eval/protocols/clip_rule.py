@@ -1,5 +1,6 @@
 """Which frames of a video a protocol takes: published FVDs differ by this more than by models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -40,10 +41,41 @@ class ClipRule:
             for i in range(ceil(count * self.fps / fps))
             if (source := _nearest(i * fps / self.fps)) < count
         ]
+        return self._stretch(resampled, f"{what} of {count} frames at {fps} fps")
+
+    def indices_at(self, times: Sequence[Fraction], *, what: str = "a video") -> tuple[int, ...]:
+        """Return the numbers of frames that make a clip of a video whose rate varies.
+
+        The same as :meth:`indices` where frames are equally far apart: the last one is shown as
+        long as the one before it.
+
+        Args:
+            times: in seconds, rising, of every frame; at least one.
+            what: the video, for the message.
+
+        Raises:
+            ValueError: if the video is too short.
+        """
+        last = times[-1] - times[-2] if len(times) > 1 else 1 / self.fps
+        # Of what is nearer to the video's end than to its last frame there is no frame.
+        stamps = [*(time - times[0] for time in times), times[-1] - times[0] + last]
+        resampled = []
+        place = 0
+        for i in range(ceil(stamps[-1] * self.fps)):
+            time = i / self.fps
+            while place < len(times) and stamps[place + 1] - time <= abs(time - stamps[place]):
+                place += 1
+            if place < len(times):
+                resampled.append(place)
+        seconds = float(stamps[-1])
+        return self._stretch(resampled, f"{what} of {len(times)} frames in {seconds:g} s")
+
+    def _stretch(self, resampled: Sequence[int], what: str) -> tuple[int, ...]:
+        """Return the frames in the middle."""
         if len(resampled) < self.frames:
             raise ValueError(
-                f"A clip takes {self.frames} frames at {self.fps} fps, but {what} of {count} "
-                f"frames at {fps} fps gives {len(resampled)}. Leave it out."
+                f"A clip takes {self.frames} frames at {self.fps} fps, but {what} gives "
+                f"{len(resampled)}. Leave it out."
             )
         first = (len(resampled) - self.frames) // 2
         return tuple(resampled[first : first + self.frames])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dcs_common.protocols import ImageTokenizer
+from dcs_eval.decoding import decoded
 from dcs_eval.features.picture_collection import picture_digest
 from dcs_eval.labelled_files import LabelledFiles
 from dcs_eval.protocols.centre_crop import adm_centre_crop
@@ -89,9 +90,14 @@ class DecodedPictures:
 
     @torch.inference_mode()
     def __getitem__(self, index: int) -> Tensor:
-        """Return a decoded picture (1, 3, H, W) or clip (1, 3, T, H, W) in [0, 1]."""
+        """Return a decoded picture (1, 3, H, W) or clip (1, 3, T, H, W) in [0, 1].
+
+        Raises:
+            ValueError: if the tokenizer refuses it, or decodes what is not finite.
+        """
         pixels = self._pictures[index].to(self._device)
         size = (pixels.shape[-2], pixels.shape[-1])
         latents = self._tokenizer.encode(pixels, levels=self._levels, **self._fps)
-        decoded = self._tokenizer.decode(latents, size=size, levels=self._levels, **self._fps)
-        return decoded.clamp(0, 1)
+        what = self._pictures.names[index]
+        options = {"size": size, **self._fps}
+        return decoded(self._tokenizer, latents, levels=self._levels, what=what, **options)

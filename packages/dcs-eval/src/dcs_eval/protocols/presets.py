@@ -38,7 +38,7 @@ PROTOCOLS: dict[str, Protocol] = {
             reference="adm-statistics",
             count=50_000,
             reference_count=10_000,
-            metrics=("gFID", "IS", "precision", "recall"),
+            metrics=("gFID", "sFID", "IS", "precision", "recall"),
             guided=True,
             citation="Dhariwal and Nichol 2021: VIRTUAL_imagenet256_labeled.npz",
         ),

@@ -10,7 +10,7 @@ from dcs_common.protocols import ImageTokenizer
 from dcs_eval.features.picture_collection import Pictures
 from dcs_eval.labelled_files import LabelledFiles
 from dcs_eval.metrics import METRICS
-from dcs_eval.protocols.checks import check_count, check_names, check_reference
+from dcs_eval.protocols.checks import check_names
 from dcs_eval.protocols.clips import ProtocolClips
 from dcs_eval.protocols.feature_folders import level_folder
 from dcs_eval.protocols.pictures import DecodedPictures, ProtocolPictures
@@ -22,22 +22,16 @@ from dcs_eval.reconstruction_report import ReconstructionReport
 ORIGINALS_FOLDER = "originals"
 
 
-def prepare_pictures(
-    protocol: Protocol, data: Sequence[Path], reference: Sequence[Path], files: LabelledFiles
-) -> ProtocolPictures | ProtocolClips:
-    """Return the pictures or clips to measure, after everything that a protocol may refuse.
+def prepare_pictures(protocol: Protocol, files: LabelledFiles) -> ProtocolPictures | ProtocolClips:
+    """Return the pictures or clips to measure, each read once to see whether it can be.
 
     Args:
         protocol: of a reconstruction.
-        data: where the pictures are.
-        reference: what else was given to compare with.
         files: the pictures.
 
     Raises:
-        ValueError: if reference, number, names or sizes are not the protocol's.
+        ValueError: if one cannot be read, or names or sizes are not the protocol's.
     """
-    check_reference(protocol, reference, data=data)
-    check_count(protocol, len(files))
     of_pictures = protocol.media == "picture"
     pictures = (ProtocolPictures if of_pictures else ProtocolClips)(protocol, files)
     check_names(protocol, pictures.names)
