@@ -11,7 +11,10 @@ from PIL import Image
 from dcs_common.atomic_file import whole_file
 from launching import Options
 
-TRAIN = ("cat", "rocket", "retina", "hubble_deep_field", "immunohistochemistry")
+TRAIN = (
+    *("cat", "rocket", "retina", "hubble_deep_field", "immunohistochemistry"),
+    *("camera", "brick", "grass", "gravel", "coins"),  # grey
+)
 HELD_OUT = ("astronaut", "coffee")
 SHORT_SIDE = 256
 
@@ -21,7 +24,7 @@ class BundledPhotos:
     """Folders of photos with a short side of 256 px.
 
     Attributes:
-        train: five of them.
+        train: ten of them, half of them grey.
         held_out: two that training never sees.
     """
 
@@ -43,7 +46,7 @@ def bundled_photos(folder: Path) -> BundledPhotos:
 
 
 def photo(name: str, short_side: int | None = SHORT_SIDE) -> Image.Image:
-    """Return one of scikit-image's colour photos.
+    """Return one of scikit-image's photos in RGB; grey ones have three equal channels.
 
     Args:
         name: scikit-image's.
@@ -51,7 +54,7 @@ def photo(name: str, short_side: int | None = SHORT_SIDE) -> Image.Image:
     """
     from skimage import data
 
-    image = Image.fromarray(getattr(data, name)()[..., :3])
+    image = Image.fromarray(getattr(data, name)()).convert("RGB")
     if short_side is None:
         return image
     scale = short_side / min(image.size)

@@ -65,7 +65,8 @@ def small_recipe(
     return Recipe(
         name=name,
         model=small_config(),
-        scales=ScaleConfig(short_sides=(SIZE,), patches=(PATCHES,)),
+        # Of a dozen photos, whole pictures would be learned by heart; windows are countless.
+        scales=ScaleConfig(short_sides=(SIZE,), patches=(PATCHES,), crop="native"),
         levels=levels or LevelSampling(draw="sample"),
         losses=losses,
         training=TrainingConfig(

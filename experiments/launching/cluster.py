@@ -70,7 +70,7 @@ def cluster_of(args: argparse.Namespace) -> Cluster:
         ValueError: if SLURM is asked for where there is none, or its settings are given elsewhere.
     """
     has_slurm = shutil.which("sbatch") is not None
-    kind = args.cluster or ("slurm" if has_slurm or args.dry_run else "inline")
+    kind: Kind = args.cluster or ("slurm" if has_slurm or args.dry_run else "inline")
     if kind == "slurm" and not has_slurm and not args.dry_run:
         raise ValueError(
             "`--cluster slurm` must run where `sbatch` is, but there is none on PATH. Log in to "

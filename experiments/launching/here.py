@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from submitit.core.core import Job
 from submitit.core.utils import environment_variables
-from submitit.local.local import LocalExecutor, LocalJob
+from submitit.local.local import LocalExecutor
 
 from launching.cluster import Cluster
 from launching.job import StageJob, run_stage
@@ -40,7 +41,7 @@ def run_local(run: RunFolder, cluster: Cluster, stages: Sequence[Stage]) -> None
     """
     progress = Progress(stages)
     most = cluster.parallel or max(1, _cores() // max(s.resources.cpus_per_task for s in stages))
-    running: dict[str, LocalJob[None]] = {}
+    running: dict[str, Job[None]] = {}
     failed: dict[str, str] = {}
     while True:
         for name, job in list(running.items()):
@@ -68,14 +69,14 @@ def run_local(run: RunFolder, cluster: Cluster, stages: Sequence[Stage]) -> None
 
 
 def _is_ready(
-    run: RunFolder, stage: Stage, running: dict[str, LocalJob[None]], failed: dict[str, str]
+    run: RunFolder, stage: Stage, running: dict[str, Job[None]], failed: dict[str, str]
 ) -> bool:
     if stage.name in running or stage.name in failed or run.is_finished(stage.name):
         return False
     return all(run.is_finished(name) for name in stage.after)
 
 
-def _start(run: RunFolder, cluster: Cluster, stage: Stage) -> LocalJob[None]:
+def _start(run: RunFolder, cluster: Cluster, stage: Stage) -> Job[None]:
     asked = stage.resources
     executor = LocalExecutor(run.logs / "%j", max_num_timeout=cluster.max_timeouts)
     executor.update_parameters(

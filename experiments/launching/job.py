@@ -7,6 +7,7 @@ a job that is started anew, for whatever reason, goes on from what the last one 
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -41,6 +42,9 @@ class StageJob:
             print(f"stage {self.stage!r} stopped: {reason}", file=sys.stderr)
             queue_again()
             raise SystemExit(EXIT_UNFINISHED) from None
+        # A warning while Python ends would kill it: SLURM would call failed what is done.
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
 
     def checkpoint(self) -> DelayedSubmission:
         """Return what Submitit queues after a time-out or a preemption."""

@@ -91,7 +91,7 @@ class RunFolder:
                 f"A run's plan must have format {PLAN_FORMAT}, but {path} has "
                 f"{plan.get('format')!r}. Use another run folder."
             )
-        return plan  # type: ignore[no-any-return]
+        return plan
 
     def stages(self) -> list[Stage]:
         """Return the plan's stages."""
@@ -134,7 +134,7 @@ class RunFolder:
         Raises:
             ValueError: if it has not finished.
         """
-        return self.finished_stage(stage)["result"]  # type: ignore[no-any-return]
+        return self.finished_stage(stage)["result"]
 
     def finished_stage(self, stage: str) -> dict[str, Any]:
         """Return a finished stage's "result", "seconds", "machine" and "arguments".
@@ -147,7 +147,7 @@ class RunFolder:
             raise ValueError(
                 f"Stage {stage!r} must have finished, but {path} is not there. Name it in `after`."
             )
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def write_result(
         self, stage: Stage, result: Any, seconds: float, machine: Mapping[str, Any]
@@ -176,7 +176,7 @@ class RunFolder:
         path = self._file("jobs.json")
         if not path.exists():
             return {}
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def write_jobs(self, jobs: Mapping[str, str]) -> None:
         """Add jobs of stages."""

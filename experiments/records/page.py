@@ -192,4 +192,5 @@ def _title(part: Judged) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(" ".join(text.split()), quote=False)
+    one_line = " ".join(text.split()).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    return escape(one_line, quote=False)

@@ -159,7 +159,8 @@ class Report:
     def __post_init__(self) -> None:
         for field in ("tables", "claims", "plots", "pictures", "notes"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
-        names = [figure.name.lower() for figure in (*self.plots, *self.pictures)]
+        shown: list[Plot | Picture] = [*self.plots, *self.pictures]
+        names = [figure.name.lower() for figure in shown]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(

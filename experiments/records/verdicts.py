@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from records.cells import NOT_RUN
 from records.claims import EXPERIMENTS, PaperExperiment
 from records.record import Record
-from records.report import VERDICTS, Claim
+from records.report import VERDICTS, Claim, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ def judge(records: Mapping[str, Record]) -> list[Judged]:
     return judged
 
 
-def counts(judged: Iterable[Judged]) -> dict[str, int]:
+def counts(judged: Iterable[Judged]) -> dict[Verdict, int]:
     """Return how many claims have each verdict, in the order of verdicts."""
     found = Counter(claim.verdict for part in judged for claim in part.claims)
     return {verdict: found[verdict] for verdict in VERDICTS}

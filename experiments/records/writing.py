@@ -13,7 +13,7 @@ from records.drawing import picture_file, plot_svg
 from records.markdown import report_text
 from records.provenance import commit, is_dirty, this_machine, versions
 from records.record import PLOTS_FOLDER, RECORD_FILE, FigureFile, Record, StageRecord
-from records.report import Report
+from records.report import Picture, Plot, Report
 from records.without_paths import WithoutPaths
 
 #: Options that name files and folders, and what a summary calls them.
@@ -54,7 +54,8 @@ def write(
     clean = WithoutPaths([*places, Path.cwd(), Path.home()])
     figures = {f"{plot.name}.svg": plot_svg(plot) for plot in report.plots}
     figures |= dict(picture_file(picture) for picture in report.pictures)
-    captions = [clean.text(figure.caption) for figure in (*report.plots, *report.pictures)]
+    shown: list[Plot | Picture] = [*report.plots, *report.pictures]
+    captions = [clean.text(figure.caption) for figure in shown]
     found = versions()
     record = Record(
         experiment=experiment["name"],
@@ -116,7 +117,8 @@ def _summaries(given: Mapping[str, tuple[str, ...]]) -> tuple[DataSummary, ...]:
 def _names_only(options: dict[str, Any], given: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     for name, paths in given.items():
         names = [Path(path).resolve().name for path in paths]
-        options[name] = names if isinstance(options[name], list | tuple) else (names or [None])[0]
+        is_one = not isinstance(options[name], list | tuple)
+        options[name] = (names[0] if names else None) if is_one else names
     return options
 
 

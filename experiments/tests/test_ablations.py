@@ -67,7 +67,7 @@ def test_one_of_the_two_runs_drops_tokens(mode: str, expected: set[int]) -> None
     for recipe in (tiny_drop_recipe(mode, 0), paper_drop_recipe(mode, 0)):
         levels = recipe.levels
         maps = sample_level_map(
-            (8, 1, 8, 8),
+            (64, 1, 8, 8),
             4,
             draw=levels.draw,
             weights=levels.weights,

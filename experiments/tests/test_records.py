@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from records.claims import CLAIMS
 from records.record import Record
 from records.verdicts import counts, judge
 
+SCRIPTS = Path(__file__).parents[1]
 CLAIM = Claim(
     statement="Levels help",
     source="Fig. 1",
@@ -150,6 +152,11 @@ def test_keys_are_unique() -> None:
     keys = [claim.key for experiment in EXPERIMENTS for claim in experiment.claims]
     assert sorted(CLAIMS) == sorted(keys)
     assert len({experiment.name for experiment in EXPERIMENTS}) == len(EXPERIMENTS)
+
+
+def test_listed_experiments_are_files_and_files_are_listed() -> None:
+    files = {path.stem for path in SCRIPTS.glob("*.py") if "= Experiment(" in path.read_text()}
+    assert files == {experiment.name for experiment in EXPERIMENTS}
 
 
 def test_without_records_every_claim_was_not_run() -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,13 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from launching import Options
 from records import Claim, Picture, Plot, Report, Table, this_machine, write
 from records.data_summary import summarise_data
 from records.record import load_record
 from records.without_paths import WithoutPaths
 
-EXPERIMENT = {"name": "toy", "title": "Figure 0", "paper": "It\n  says so.", "seeds": {"tiny": 2}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    preset: str = "tiny"
-    data: tuple[str, ...] = ()
-    held_out: tuple[str, ...] = ()
-    labels: str | None = None
-    seeds: int = 2
-    device: str = "cpu"
-    feature_weights: str | None = None
-    lpips_trunk: str | None = None
-    lpips_heads: str | None = None
+EXPERIMENT = {"name": "toy", "title": "Figure 0", "paper": "It\n  says so.", "seeds": {"tiny": 1}}
 
 
 def report(**parts: Any) -> Report:
@@ -49,11 +36,8 @@ def stage(**arguments: object) -> dict[str, Any]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -126,12 +110,12 @@ def test_the_command_says_what_differs_from_a_flagless_run(tmp_path: Path) -> No
 def test_digests_are_those_of_sha256sum_and_know_no_place(tmp_path: Path) -> None:
     first, second = tmp_path / "x" / "photos", tmp_path / "y" / "photos"
     for folder in (first, second):
-        (folder / "sub").mkdir(parents=True)
+        (folder / "a").mkdir(parents=True)
         (folder / "b").write_bytes(b"bb")
-        (folder / "sub" / "a").write_bytes(b"a")
+        (folder / "a" / "z").write_bytes(b"z")
     lines = "".join(
         f"{hashlib.sha256(data).hexdigest()}  {name}\n"
-        for name, data in [("b", b"bb"), ("sub/a", b"a")]
+        for name, data in [("a/z", b"z"), ("b", b"bb")]
     )
     summary = summarise_data("data", first)
     assert summary == summarise_data("data", second)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.figure import Figure
-from test_records_writing import Options, contents
 
 import results_page
+from launching import Options
 from records import Claim, Picture, Plot, Report, Table, write
 
 BEFORE, AFTER = "# Results\n\n<!-- experiments -->", "<!-- end of experiments -->\n\n## More\n"
@@ -59,12 +59,17 @@ def write_run(folder: Path, ours: str = "1.03 ± 0.02", plot: str = "time") -> N
     )
     about = {"name": "coarse_to_fine", "title": "Figure 5", "paper": "Equal.", "seeds": {"tiny": 2}}
     stages = [{"stage": "time", "arguments": {"steps": 4}, "seconds": 61.0}]
-    write(folder, about, Options(), stages, found)
+    write(folder, about, Options(seeds=2), stages, found)
 
 
 def build(docs: Path, *arguments: object) -> int:
     places = ["--records", docs / "experiments", "--results", docs / "results.md"]
     return results_page.main([str(argument) for argument in (*arguments, *places)])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 class Balance(HTMLParser):
