@@ -7,6 +7,7 @@ a file missing from a wheel, or a dependency missing from a pyproject, fails.
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import nox
@@ -131,8 +132,28 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def experiment(session: nox.Session) -> None:
     """Run one: `nox -s experiment -- ablation_margin --cluster inline`."""
-    if not session.posargs:
-        session.error("name an experiment, such as `nox -s experiment -- ablation_margin`")
+    scripts = Path("experiments").glob("*.py")
+    names = sorted(p.stem for p in scripts if "EXPERIMENT = Experiment(" in p.read_text())
+    name, *arguments = session.posargs or ("",)
+    if name not in names:
+        session.error(f"the first argument must be one of {', '.join(names)}, but is {name!r}")
     install_experiments(session)
-    name, *arguments = session.posargs
     session.run("python", f"experiments/{name}.py", *arguments)
+
+
+@nox.session(requires=["build"])
+def slurm(session: nox.Session) -> None:
+    """Run jobs on a SLURM of this machine alone: arrays, time limits, preemption, kills."""
+    install_experiments(session)
+    session.install(*CONSTRAINTS, "pytest")
+    cluster, own = "experiments/slurm/one_node.sh", f"one-node-slurm-{os.getuid()}"
+    session.env["ONE_NODE_FOLDER"] = str(Path(tempfile.gettempdir(), own))
+    session.run("bash", cluster, "up", external=True, env={"ONE_NODE_GRACE": "10"})
+    try:
+        session.run(
+            *("bash", "-c", f'eval "$(bash {cluster} env)" && exec "$@"', "bash"),
+            *("pytest", "-c", "pyproject.toml", "experiments/tests/slurm", *session.posargs),
+            external=True,
+        )
+    finally:
+        session.run("bash", cluster, "down", external=True)

@@ -17,16 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ablation_margin_report import report
+from ablations.level_measures import held_out_crops, level_deviations, psnr_by_levels
+from ablations.small_tokenizer import CACHE_MIB, SIZE, small_recipe
+from costs.paper_scale import MODELS, TRAINING, paper_data
+from costs.training_plans import tokenizer_plan
 from dcs_tok import DCSTok
 from dcs_tok.training.recipe import LossWeights, Recipe
 from dcs_tok.training.recipes import stage_3, stage_3_decoder
 from launching import Context, Experiment, Options, Resources, Stage, Unfinished, main
-from level_measures import held_out_crops, level_deviations, psnr_by_levels
-from paper_scale import MODELS, TRAINING, paper_data
-from photos import photo_paths
-from small_tokenizer import CACHE_MIB, SIZE, small_recipe
-from training_plans import tokenizer_plan
+from reports.ablation_margin import report
+from sources.photos import photo_paths
 
 __all__ = ["EXPERIMENT", "measure", "prepare", "report", "train"]
 

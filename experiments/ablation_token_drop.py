@@ -15,18 +15,18 @@ from typing import Any
 
 import torch
 
-from ablation_token_drop_report import report
+from ablations.level_maps import complexity_gain, level_maps, overlap
+from ablations.level_measures import held_out_crops
+from ablations.small_tokenizer import CACHE_MIB, SIZE, small_recipe
+from costs.paper_scale import MODELS, TRAINING, paper_data
+from costs.training_plans import tokenizer_plan
 from dcs_common.psnr import psnr
 from dcs_tok import DCSTok
 from dcs_tok.training.recipe import LevelSampling, LossWeights, Recipe
 from dcs_tok.training.recipes import stage_1
 from launching import Context, Experiment, Options, Resources, Stage, Unfinished, main
-from level_maps import complexity_gain, level_maps, overlap
-from level_measures import held_out_crops
-from paper_scale import MODELS, TRAINING, paper_data
-from photos import photo_paths
-from small_tokenizer import CACHE_MIB, SIZE, small_recipe
-from training_plans import tokenizer_plan
+from reports.ablation_token_drop import report
+from sources.photos import photo_paths
 
 __all__ = ["EXPERIMENT", "measure", "prepare", "report", "train"]
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ablation_margin import MODES, decoder_recipe, losses_of, paper_recipe, tiny_recipe
-from ablation_margin_report import PAPER, Rows, claims
 from ablation_token_drop import paper_recipe as paper_drop_recipe
 from ablation_token_drop import tiny_recipe as tiny_drop_recipe
-from ablation_token_drop_report import claims as drop_claims
+from ablations.level_maps import LevelMaps, complexity_gain, overlap
+from ablations.level_measures import held_out_crops, level_deviations, psnr_by_levels
 from dcs_common.levels import sample_level_map
 from dcs_common.psnr import psnr
 from dcs_tok import DCSTok
@@ -19,8 +19,8 @@ from dcs_tok.pictures import write_picture
 from dcs_tok.training.recipe import LossWeights
 from dcs_tok.training.recipes import stage_3, stage_3_decoder
 from dcs_tok.training.run import Inputs, train_tokenizer
-from level_maps import LevelMaps, complexity_gain, overlap
-from level_measures import held_out_crops, level_deviations, psnr_by_levels
+from reports.ablation_margin import PAPER, Rows, claims
+from reports.ablation_token_drop import claims as drop_claims
 
 
 def rows_of(std: dict[str, tuple[float, ...]], psnr: dict[str, tuple[float, ...]]) -> Rows:

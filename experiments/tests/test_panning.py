@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dcs_tok.clips import read_clip
 from dcs_tok.pictures import write_picture
-from panning import panned_clip, write_panned_clips
+from sources.panning import panned_clip, write_panned_clips
 
 
 def slope(height: int, width: int) -> Tensor:

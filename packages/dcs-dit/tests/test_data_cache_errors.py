@@ -58,8 +58,24 @@ def edit_plan(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
         ({"size": (0, 8)}, "`size` must be at least 1 pixel each way, but is (0, 8)."),
         (
             {"samples_per_shard": 5, "flips": True},
-            "`samples_per_shard` must be even with mirrored copies, but is 5. "
-            "A picture and its copy share a shard.",
+            "`samples_per_shard` must be a multiple of the 2 samples of each file, but is 5. "
+            "They share a shard.",
+        ),
+        (
+            {"samples_per_shard": 8, "flips": True, "clips_per_file": 3, "fps": 24},
+            "`samples_per_shard` must be a multiple of the 6 samples of each file, but is 8. "
+            "They share a shard.",
+        ),
+        (
+            {"clips_per_file": 2},
+            "`clips_per_file` must be 1 for pictures, but is 2. Give the frame rate of clips as "
+            "`fps`.",
+        ),
+        ({"fps": 0}, "`fps` must be at least 1, but is 0."),
+        (
+            {"fps": 24, "seconds": 0.0},
+            "`seconds` must be a duration above 0, but is 0.0. 2/3 s at 24 frames per second are "
+            "16 frames.",
         ),
         (
             {"dtype": "int8"},
@@ -146,10 +162,10 @@ def test_another_tokenizer_is_refused(cache: Path, pictures: Path) -> None:
 def test_other_pictures_are_refused(cache: Path, pictures: Path) -> None:
     before = CachePlan.read(cache).pictures
     (pictures / "bee" / "bee-0.png").rename(pictures / "owl" / "new.png")
-    with pytest.raises(ValueError, match="differs: hash of the pictures' names") as caught:
+    with pytest.raises(ValueError, match="differs: hash of the files' names") as caught:
         make_cache(cache, [pictures])
     assert str(caught.value).startswith(
-        f"A cache must be continued as it was begun, but {cache} differs: hash of the pictures' "
+        f"A cache must be continued as it was begun, but {cache} differs: hash of the files' "
         f"names, sizes, labels and captions {before!r} there and '"
     )
 

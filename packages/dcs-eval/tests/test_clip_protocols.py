@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -110,6 +111,23 @@ def test_equal_neighbours_of_an_animation_are_parted_again(
     first = (len(whole) - frames) // 2
     expected = [image.getpixel((0, 0)) for image in whole[first : first + frames]]
     assert colours(taken(folder, replace(RULE, frames=frames))[0]) == expected
+
+
+def test_frames_that_are_stored_as_changes_are_opaque(tmp_path: Path) -> None:
+    """Encoders keep what changes alone, with a channel of transparency that nobody sees."""
+    noise = torch.randint(0, 256, (32, 32, 3), generator=torch.Generator().manual_seed(0))
+    images = []
+    for number in range(16):
+        noise[number : number + 4, 5:9] = 16 * number
+        images.append(Image.fromarray(noise.byte().numpy()))
+    where = tmp_path / "a.webp"
+    animation(where, images)
+    with Image.open(where) as image:
+        assert image.mode == "RGBA", "the encoder has changed: this tests nothing any more"
+    clip = taken(tmp_path, replace(RULE, frames=16))[0]
+    for number, image in enumerate(images):
+        expected = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        assert torch.equal((clip[0, :, number] * 255).round().byte(), expected)
 
 
 def test_clips_that_cannot_be_used(tmp_path: Path) -> None:

@@ -140,11 +140,19 @@ def _pictures(stream: Any, frames: Iterable[Any], *, numbers: Collection[int]) -
     return found
 
 
+class _TransparentError(Exception):
+    """A frame can be seen through."""
+
+
 def _animated(content: bytes, place: str, read: Callable[[Image.Image], Any]) -> Any:
     """Return what is read from an animated picture."""
     try:
         with Image.open(BytesIO(content)) as image:
-            found = read(image)
+            return read(image)
+    except _TransparentError:
+        raise ValueError(
+            f"Clips must have no transparency, but {place} is {image.mode}. Convert it to RGB."
+        ) from None
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's plugins
         # Pillow names a file in memory by its address.
         unknown = isinstance(error, UnidentifiedImageError)
@@ -153,11 +161,23 @@ def _animated(content: bytes, place: str, read: Callable[[Image.Image], Any]) ->
             f"({'it knows no such format' if unknown else error}). Convert it, or check that it "
             "was copied completely."
         ) from None
-    if image.mode != "RGB":
-        raise ValueError(
-            f"Clips must have no transparency, but {place} is {image.mode}. Convert it to RGB."
-        )
-    return found
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Return a frame in RGB.
+
+    An encoder may store what changes alone, laid over the frame before: the file then has a channel
+    of transparency, but its frames, as they are shown, need not have any.
+
+    Raises:
+        _TransparentError: if it can be seen through.
+    """
+    if image.mode == "RGB":
+        return image
+    whole = image.convert("RGBA")
+    if whole.getchannel("A").getextrema() != (255, 255):
+        raise _TransparentError
+    return whole.convert("RGB")
 
 
 def _ends(image: Image.Image) -> list[int]:
@@ -165,6 +185,7 @@ def _ends(image: Image.Image) -> list[int]:
     durations = []
     for number in range(getattr(image, "n_frames", 1)):
         image.seek(number)
+        _opaque(image)
         image.load()
         durations.append(image.info.get("duration", 0))
     return list(accumulate(durations))
@@ -174,7 +195,7 @@ def _drawn(image: Image.Image, *, numbers: Collection[int]) -> dict[int, Tensor]
     found = {}
     for number in sorted(numbers):
         image.seek(number)
-        found[number] = to_pixels(image.convert("RGB"))
+        found[number] = to_pixels(_opaque(image))
     return found
 
 

@@ -1,4 +1,4 @@
-"""``dcs-dit cache``: pictures to a cache of latents."""
+"""``dcs-dit cache``: pictures or clips to a cache of latents."""
 
 import argparse
 import re
@@ -12,6 +12,7 @@ from dcs_dit.data.cache_config import CacheConfig
 from dcs_dit.data.cache_plan import DTYPES
 from dcs_dit.data.caching import CacheResult, LatentCaching
 from dcs_dit.data.labelled_pictures import find_labelled_pictures
+from dcs_dit.data.picture_files import Media
 
 TOKENIZER = "dcs-tok"
 MODEL = "dcs-tok-nano-gen"
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="SOURCE",
-        help="folders or zips of pictures, with one sub-folder per class or none",
+        help="folders or zips of pictures, with --fps of clips; one sub-folder per class or none",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="cache to make or continue"
@@ -65,10 +66,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="N or WxH pixels, which pictures are scaled and cropped to (default: 128)",
     )
     parser.add_argument(
+        "--fps", type=int, metavar="N", help="of clips, in place of pictures; needs dcs-dit[video]"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=defaults.seconds,
+        metavar="S",
+        help="of a clip (default: 2/3, 16 frames at 24 fps)",
+    )
+    parser.add_argument(
+        "--clips-per-file",
+        type=int,
+        default=defaults.clips_per_file,
+        metavar="N",
+        help="spread over each video (default: %(default)s, its centre)",
+    )
+    parser.add_argument(
         "--patches", type=int, metavar="K", help="along the short side (default: the model's)"
     )
     parser.add_argument("--levels", type=int, metavar="N", help="levels (default: all)")
-    parser.add_argument("--flip", action="store_true", help="add a mirrored copy of every picture")
+    parser.add_argument("--flip", action="store_true", help="add a mirrored copy of every sample")
     parser.add_argument(
         "--samples-per-shard",
         type=int,
@@ -94,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=defaults.max_corrupt,
         metavar="SHARE",
-        help="of pictures that may be unreadable (default: %(default)s)",
+        help="of files that may be unreadable (default: %(default)s)",
     )
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="how many share the work (default: 1)"
@@ -107,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    """Pictures to a cache of latents, to train from."""
+    """Pictures or clips to a cache of latents, to train from."""
     config = CacheConfig(
         size=args.size,
         patches=args.patches,
@@ -118,10 +136,14 @@ def run(args: argparse.Namespace) -> str:
         dtype=args.dtype,
         max_corrupt=args.max_corrupt,
         seed=check_seed(args.seed),
+        fps=args.fps,
+        seconds=args.seconds,
+        clips_per_file=args.clips_per_file,
     )
     torch.manual_seed(args.seed)
     device = check_device(args.device)
-    pictures = find_labelled_pictures(args.sources, args.labels)
+    media: Media = "picture" if args.fps is None else "clip"
+    pictures = find_labelled_pictures(args.sources, args.labels, media=media)
     model = args.model or (MODEL if args.tokenizer == TOKENIZER else None)
     tokenizer = find_tokenizer(args.tokenizer, model)
     caching = LatentCaching(
@@ -133,7 +155,9 @@ def run(args: argparse.Namespace) -> str:
 def _say(folder: Path, result: CacheResult) -> str:
     plan = result.plan
     t, h, w = plan.grid
-    skipped = f", {len(result.skipped)} unreadable pictures skipped" if result.skipped else ""
+    media = "pictures" if plan.fps is None else "clips"
+    skipped = f", {len(result.skipped)} unreadable {media} skipped" if result.skipped else ""
+    clips = "" if plan.fps is None else f"of {plan.frames} frames at {plan.fps} fps, "
     missing = (
         f"; {result.missing} of {plan.num_shards} shards are still missing"
         if result.missing
@@ -141,6 +165,6 @@ def _say(folder: Path, result: CacheResult) -> str:
     )
     return (
         f"wrote {folder}: {result.written} shards ({result.kept} kept) of {plan.samples} samples, "
-        f"{t} x {h} x {w} patches, {plan.levels} levels of {plan.channels} channels, "
+        f"{clips}{t} x {h} x {w} patches, {plan.levels} levels of {plan.channels} channels, "
         f"{len(plan.label_names)} classes{skipped}{missing}"
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from reprlib import repr as shorten
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dcs_common.atomic_file import write_atomically
+from dcs_common.config import added, config_to_dict
 from dcs_common.sharded_folder import Shards
 
 CACHE_FORMAT = 1
@@ -17,7 +18,7 @@ CACHE_FILE = "cache.json"
 _KIND = "dcs-latent-cache"
 _SPOKEN = {
     "fingerprint": "fingerprint of the tokenizer",
-    "pictures": "hash of the pictures' names, sizes, labels and captions",
+    "pictures": "hash of the files' names, sizes, labels and captions",
 }
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -38,11 +39,15 @@ class CachePlan(Shards):
         levels: n.
         channels: c.
         dtype: of the tokens, a key of :data:`DTYPES`.
-        samples: pictures and mirrored copies, counting those that turn out unreadable.
-        samples_per_shard: a multiple of 2 with mirrored copies.
-        flips: whether each picture has a mirrored copy.
-        pictures: hash of the pictures' names, sizes, labels and captions.
+        samples: pictures or clips and mirrored copies, counting those that turn out unreadable.
+        samples_per_shard: a multiple of the copies of each file.
+        flips: whether each picture or clip has a mirrored copy.
+        pictures: hash of the files' names, sizes, labels and captions.
         seed: of a tokenizer that draws random numbers.
+        fps: frames per second of clips; None for pictures.
+        frames: of each clip.
+        clips_per_file: clips of each video.
+        segments_per_second: k_t of the tokenizer, of clips.
     """
 
     tokenizer: str
@@ -60,16 +65,20 @@ class CachePlan(Shards):
     flips: bool
     pictures: str
     seed: int
+    fps: int | None = added(None)
+    frames: int = added(1)
+    clips_per_file: int = added(1)
+    segments_per_second: int | None = added(None)
 
     @property
     def copies(self) -> int:
-        """Samples of each picture."""
-        return 2 if self.flips else 1
+        """Samples of each file."""
+        return self.clips_per_file * (2 if self.flips else 1)
 
     @property
     def digest(self) -> str:
         """A hash that names the plan in its shards."""
-        content = asdict(self)
+        content = config_to_dict(self)
         del content["model"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -110,7 +119,7 @@ class CachePlan(Shards):
                     "began it."
                 )
             return
-        content = {"kind": _KIND, "format": CACHE_FORMAT, **asdict(self)}
+        content = {"kind": _KIND, "format": CACHE_FORMAT, **config_to_dict(self)}
         write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
     @classmethod
@@ -157,7 +166,10 @@ class CachePlan(Shards):
             for key, value in content.items()
         }
         plan = cls(**values)
-        counts = (plan.samples, plan.samples_per_shard, plan.levels, plan.channels, plan.patches)
+        counts = (
+            *(plan.samples, plan.samples_per_shard, plan.levels, plan.channels, plan.patches),
+            *(plan.frames, plan.clips_per_file, plan.fps or 1, plan.segments_per_second or 1),
+        )
         if min(*counts, *plan.grid, *plan.size) < 1 or plan.dtype not in DTYPES:
             raise ValueError("a number below 1, or an unknown dtype")
         if len(plan.grid) != 3 or len(plan.size) != 2:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 from os import PathLike
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dcs_common.training.seeds import seeded_generator
 from dcs_dit.data.cache_config import CacheConfig
 from dcs_dit.data.cache_plan import CACHE_FILE, DTYPES, CachePlan
 from dcs_dit.data.cache_shard import CacheShard, to_stored, write_shard
+from dcs_dit.data.clip_choice import ClipChoice
 from dcs_dit.data.labelled_pictures import PictureSet
 from dcs_dit.data.picture_loading import PictureLoader
 
@@ -29,7 +31,7 @@ class CacheResult:
         plan: of the cache.
         written, kept: shards that this job wrote, and that were there before.
         missing: shards that the cache still lacks, the work of other jobs.
-        skipped: unreadable pictures in this job's shards, each with the reason.
+        skipped: unreadable files in this job's shards, each with the reason.
     """
 
     plan: CachePlan
@@ -66,16 +68,19 @@ class LatentCaching:
             device: to encode on.
 
         Raises:
-            ValueError: if Pillow is missing, or the tokenizer refuses size, patches or levels or
-                has no fingerprint.
+            ValueError: if Pillow, or PyAV for clips, is missing, the files are of another kind
+                than those of the config, or the tokenizer refuses size, rate, patches or levels,
+                has no fingerprint or, for clips, no segments that they fill.
         """
         self._pictures, self._config, self._device = pictures.pictures, config, torch.device(device)
-        self._loader = PictureLoader(pictures.pictures, config)
+        self._loader = PictureLoader(pictures, config)
         self._tokenizer = tokenizer
         if isinstance(tokenizer, torch.nn.Module):
             tokenizer.to(self._device).eval()
-        # Tried on one picture: the grid is the tokenizer's to decide, and so are the defaults.
-        latents = self._encode(torch.zeros(1, 3, *config.size, dtype=torch.uint8))
+        # Tried on one sample: the grid is the tokenizer's to decide, and so are the defaults.
+        choice = config.choice
+        frames = () if choice is None else (choice.frames,)
+        latents = self._encode(torch.zeros(1, 3, *frames, *config.size, dtype=torch.uint8))
         if latents.tokenizer is None:
             raise ValueError(
                 f"A tokenizer must have a fingerprint, but {name!r} has none. Save its model and "
@@ -92,11 +97,15 @@ class LatentCaching:
             levels=latents.num_levels,
             channels=latents.tokens.shape[5],
             dtype=config.dtype,
-            samples=(2 if config.flips else 1) * len(pictures.pictures),
+            samples=config.copies * len(pictures.pictures),
             samples_per_shard=config.samples_per_shard,
             flips=config.flips,
             pictures=pictures.digest,
             seed=config.seed,
+            fps=config.fps,
+            frames=1 if choice is None else choice.frames,
+            clips_per_file=config.clips_per_file,
+            segments_per_second=None if choice is None else _segments(tokenizer, choice, name),
         )
 
     def run(self, folder: str | PathLike[str], *, jobs: int = 1, job: int = 0) -> CacheResult:
@@ -159,12 +168,38 @@ class LatentCaching:
         )
 
     def _encode(self, pixels: Tensor) -> Latents:
-        """Encode uint8 pixels (b, 3, H, W)."""
+        """Encode uint8 pixels (b, 3, H, W) or (b, 3, T, H, W)."""
         config = self._config
+        rate = {} if config.fps is None else {"fps": config.fps}  # pictures' need not take one
         with torch.no_grad():
             return self._tokenizer.encode(
-                pixels.to(self._device).float() / 255, levels=config.levels, patches=config.patches
+                pixels.to(self._device).float() / 255,
+                levels=config.levels,
+                patches=config.patches,
+                **rate,
             )
+
+
+def _segments(tokenizer: ImageTokenizer, choice: ClipChoice, name: str) -> int:
+    """Return k_t of a tokenizer whose segments the clips fill.
+
+    A generator makes whole segments: what it learned from one that is half empty, it would decode
+    as a full one.
+    """
+    k_t: int | None = getattr(tokenizer.config, "segments_per_second", None)
+    if k_t is None:
+        raise ValueError(
+            f"A tokenizer of clips must say its `config.segments_per_second`, but {name!r} does "
+            "not. Use another, or cache pictures."
+        )
+    if choice.frames * k_t % choice.fps:
+        fewest = choice.fps // gcd(choice.fps, k_t)
+        raise ValueError(
+            f"Clips must fill their segments, of which the tokenizer has {k_t} a second, but "
+            f"{choice.frames} frames at {choice.fps} per second do not. Take a multiple of "
+            f"{fewest} frames: `seconds` of {fewest / choice.fps:.4g} and so on."
+        )
+    return k_t
 
 
 def _bar(plan: CachePlan, numbers: Sequence[int]) -> tqdm:

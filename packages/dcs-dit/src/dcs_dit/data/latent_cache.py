@@ -24,8 +24,8 @@ class LatentCache:
         plan: what the (first) cache holds.
         label_names: of the classes.
         labels: (N,) int64; -1 without one.
-        pictures: (N,) int64, number of each sample's picture: a mirrored copy has that of the
-            original.
+        pictures: (N,) int64, number of each sample's file: a mirrored copy has that of the
+            original, as have clips of one video.
         names: of the N samples' pictures, below their source.
         statistics: mean and deviation (n, c) over all samples.
         fingerprint: 16 hexadecimal digits that name this data.
@@ -127,8 +127,18 @@ class LatentCache:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures."""
+        """(height, width) of the pictures or clips."""
         return self.plan.size
+
+    @property
+    def fps(self) -> int | None:
+        """Frames per second of clips; None for pictures."""
+        return self.plan.fps
+
+    @property
+    def segments_per_second(self) -> int | None:
+        """k_t of the tokenizer of clips; None for pictures."""
+        return self.plan.segments_per_second
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -162,7 +172,7 @@ def _open_shards(folder: Path, plan: CachePlan) -> list[CacheShard]:
 
 
 def _check_alike(first: Path, plan: CachePlan, second: Path, other: CachePlan) -> None:
-    for what in ("fingerprint", "grid", "levels", "channels", "size", "label_names"):
+    for what in ("fingerprint", "grid", "levels", "channels", "size", "label_names", "fps"):
         there, here = getattr(plan, what), getattr(other, what)
         if there != here:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Finding pictures in folders and zips, and reading their bytes.
+"""Finding pictures or clips in folders and zips, and reading their bytes.
 
 What is found is told apart by its ending alone; no file is opened before it is needed. The order
 depends on the names below each source and not on where the source lies, so that a folder and a
@@ -9,14 +9,18 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import Literal, NoReturn
 
-PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+Media = Literal["picture", "clip"]
+ENDINGS: dict[Media, tuple[str, ...]] = {
+    "picture": (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    "clip": (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".y4m"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A picture that has not been opened.
+    """A picture, or a video that clips are taken from, that has not been opened.
 
     Attributes:
         source: the folder or zip.
@@ -36,8 +40,10 @@ class PictureFile:
         return f"{self.source}/{self.name}"
 
 
-def find_pictures(source: str | os.PathLike[str]) -> tuple[PictureFile, ...]:
-    """List the pictures in a folder, with all below it, or in a zip; sorted by name.
+def find_pictures(
+    source: str | os.PathLike[str], media: Media = "picture"
+) -> tuple[PictureFile, ...]:
+    """List the pictures, or clips, in a folder, with all below it, or in a zip; sorted by name.
 
     Raises:
         ValueError: if the source is missing, unreadable, a damaged zip, of another kind or empty.
@@ -53,20 +59,23 @@ def find_pictures(source: str | os.PathLike[str]) -> tuple[PictureFile, ...]:
             f"Every source must be a folder or a zip, but is {str(source)!r}. Name existing ones."
         )
     # Folder by folder, as one would walk through them.
-    names = sorted(filter(_is_picture, sizes), key=lambda name: name.split("/"))
+    names = sorted(
+        (name for name in sizes if _is_of(media, name)), key=lambda name: name.split("/")
+    )
     if not names:
+        clips = media == "picture" and any(_is_of("clip", name) for name in sizes)
         raise ValueError(
-            f"Every source must hold pictures ({', '.join(PICTURE_ENDINGS)}), but "
-            f"{str(source)!r} holds none. Name others."
+            f"Every source must hold {media}s ({', '.join(ENDINGS[media])}), but {str(source)!r} "
+            f"holds none. Name others{', or give `--fps` for its clips' if clips else ''}."
         )
     return tuple(PictureFile(str(source), name, sizes[name], in_zip) for name in names)
 
 
-def _is_picture(name: str) -> bool:
+def _is_of(media: Media, name: str) -> bool:
     """Judge by the ending. Hidden files are none: macOS writes one beside each file of a zip."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix.lower() in PICTURE_ENDINGS and not hidden
+    return path.suffix.lower() in ENDINGS[media] and not hidden
 
 
 def _in_folder(folder: Path) -> dict[str, int]:
@@ -96,14 +105,14 @@ def _in_zip(path: Path) -> dict[str, int]:
 
 
 class PictureReader:
-    """Reads the bytes of pictures; keeps the zip that it read last open, as they come in order."""
+    """Reads the bytes of files; keeps the zip that it read last open, as they come in order."""
 
     def __init__(self) -> None:
         self._path = ""
         self._archive: zipfile.ZipFile | None = None
 
     def read(self, picture: PictureFile) -> bytes:
-        """Return a picture file's content.
+        """Return a file's content.
 
         Raises:
             Exception: of nearly any kind, if the file or the zip is damaged.

@@ -45,8 +45,20 @@ def decode_pixels(content: bytes, size: tuple[int, int]) -> Tensor:
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-            picture = _crop(_to_rgb(ImageOps.exif_transpose(image)), size)
-    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+            return covering_pixels(_to_rgb(ImageOps.exif_transpose(image)), size)
+
+
+def covering_pixels(image: "Image.Image", size: tuple[int, int]) -> Tensor:
+    """Return the pixels of an RGB picture, scaled to cover a size and cropped at the centre.
+
+    Args:
+        image: of Pillow, in RGB.
+        size: (height, width).
+
+    Returns:
+        uint8 (3, height, width).
+    """
+    pixels = torch.frombuffer(bytearray(_crop(image, size).tobytes()), dtype=torch.uint8)
     return pixels.view(*size, 3).permute(2, 0, 1)
 
 

@@ -83,10 +83,9 @@ def _window(photo: Tensor, offset: tuple[float, ...], size: tuple[int, int]) -> 
     """Cut a window at an offset (down, right) in pixels, of a photo padded by (1, 2)."""
     for dim, side, place in zip((-2, -1), size, offset, strict=True):
         first = int(place)  # whole pixels; the rest is a filter of four taps
-        photo = sum(
-            weight * photo.narrow(dim, first + tap, side)
-            for tap, weight in enumerate(_catmull_rom(place - first))
-        )
+        weights = _catmull_rom(place - first)
+        taps = [w * photo.narrow(dim, first + tap, side) for tap, w in enumerate(weights)]
+        photo = torch.stack(taps).sum(dim=0)
     return photo
 
 

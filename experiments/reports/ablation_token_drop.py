@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ablation_margin_report import spread, verdict
 from launching import Context
 from records import Claim, Picture, Plot, Report, Table
+from reports.ablation_margin import spread, verdict
 
 NAMES = {"drop": "tokens dropped", "keep": "all kept"}
 

@@ -1,0 +1,1 @@
+"""What runs ask of a cluster, and what they cost."""

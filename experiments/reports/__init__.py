@@ -1,0 +1,1 @@
+"""What experiments report: tables, plots and verdicts from their stages' results."""

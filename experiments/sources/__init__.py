@@ -1,0 +1,1 @@
+"""Photos and clips for runs without data of one's own."""
