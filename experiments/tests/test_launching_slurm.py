@@ -106,6 +106,15 @@ def test_states_come_from_the_queue_and_then_from_the_accounts(slurm: Path) -> N
     assert found == {"7_0": "RUNNING", "7_1": "PENDING", "8": "CANCELLED", "5": "UNKNOWN"}
 
 
+def test_a_cluster_that_answers_nothing_is_asked_once(
+    slurm: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (slurm / "sacct").write_text(f"#!/bin/sh\necho x >> {slurm}/asked\nexit 1\n")
+    assert states_of(["21", "22", "23"]) == dict.fromkeys(("21", "22", "23"), "UNKNOWN")
+    assert (slurm / "asked").read_text() == "x\n"
+    assert capfd.readouterr().err == ""
+
+
 def waited(tables: Sequence[dict[str, str]], results: dict[int, str] | None = None) -> None:
     """Wait for a submitted run; at each look SLURM says the next table, and stages finish."""
     run = run_folder()

@@ -12,7 +12,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 IMPORTED_FROM = (ROOT / "experiments", HERE, ROOT / "packages/dcs-common/tests")
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds; most of them pass while Python is started on a busy machine."""
 
 WARNED_EARLY = ("--minutes", "3", "--signal-delay", "120")
