@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ablations.level_maps import complexity_gain, level_maps, overlap
+from ablations.level_maps import complexity_gain, level_maps, levels_at_work, overlap
 from ablations.level_measures import held_out_crops
 from ablations.small_tokenizer import CACHE_MIB, SIZE, small_recipe
 from costs.paper_scale import MODELS, TRAINING, paper_data
@@ -109,6 +109,7 @@ def measure(context: Context, *, modes: Sequence[str], seed: int) -> dict[str, A
                 for decoded in maps.decoded
             ],
             "overlap": overlap(maps),
+            "at work": levels_at_work(maps),
             "complexity": complexity_gain(maps, pixels, tok.config.patches_short_side),
         }
         shape = maps.decoded[:, 0].shape

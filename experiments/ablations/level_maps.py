@@ -1,4 +1,4 @@
-"""Maps of what levels encode (Fig. 15), and two numbers that say what the maps show."""
+"""Maps of what levels encode (Fig. 15), and numbers that say what the maps show."""
 
 from dataclasses import dataclass
 
@@ -58,6 +58,17 @@ def overlap(maps: LevelMaps) -> float:
         for j in range(i + 1, n)
     ]
     return float(torch.stack(pairs).mean())
+
+
+def levels_at_work(maps: LevelMaps) -> float:
+    """Return among how many levels the work is divided: 1 if one does it all, n if all do as much.
+
+    ``exp(-sum p_i ln p_i)`` with p_i the share of level i in the sum of residuals; the mean over
+    pictures.
+    """
+    work = maps.residual.flatten(2).mean(dim=-1)  # (n, b)
+    shares = work / work.sum(dim=0).clamp(min=1e-12)
+    return float(torch.special.entr(shares).sum(dim=0).exp().mean())
 
 
 def complexity_gain(maps: LevelMaps, pixels: Tensor, patches: int) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ablation_margin import MODES, decoder_recipe, losses_of, paper_recipe, tiny_recipe
 from ablation_token_drop import paper_recipe as paper_drop_recipe
 from ablation_token_drop import tiny_recipe as tiny_drop_recipe
-from ablations.level_maps import LevelMaps, complexity_gain, overlap
+from ablations.level_maps import LevelMaps, complexity_gain, levels_at_work, overlap
 from ablations.level_measures import held_out_crops, level_deviations, psnr_by_levels
 from dcs_common.levels import sample_level_map
 from dcs_common.psnr import psnr
@@ -87,6 +87,13 @@ def test_maps_of_one_place_overlap_and_maps_apart_do_not() -> None:
     assert overlap(maps(torch.stack([here, half]))) == pytest.approx(0.5)
 
 
+def test_levels_are_counted_by_their_share_of_the_work() -> None:
+    even, one = torch.ones(5, 2, 1, 8, 8), torch.zeros(5, 2, 1, 8, 8)
+    one[2] = 0.3
+    assert levels_at_work(maps(even)) == pytest.approx(5)
+    assert levels_at_work(maps(one)) == pytest.approx(1)
+
+
 def maps(residual: Tensor) -> LevelMaps:
     return LevelMaps(decoded=residual, distortion=residual, residual=residual)
 
@@ -105,8 +112,8 @@ def test_gain_where_the_picture_is_complex_correlates() -> None:
 
 
 def test_dropping_is_judged_by_every_seed() -> None:
-    drop = {"psnr": [20.0, 22.0, 23.0], "overlap": 0.8, "complexity": 0.5}
-    keep = {"psnr": [9.0, 12.0, 24.0], "overlap": 0.5, "complexity": 0.1}
+    drop = {"psnr": [20.0, 22.0, 23.0], "overlap": 0.8, "at work": 1.5, "complexity": 0.5}
+    keep = {"psnr": [9.0, 12.0, 24.0], "overlap": 0.5, "at work": 2.7, "complexity": 0.1}
     good, bad = {"drop": drop, "keep": keep}, {"drop": keep, "keep": drop}
     assert {claim.verdict for claim in drop_claims([good, good])} == {"reproduced in sign"}
     assert [claim.verdict for claim in drop_claims([good, bad])] == [
