@@ -47,9 +47,9 @@ def report(context: Context) -> Report:
                     "complexity and gain, r",
                 ),
                 rows=numbers,
-                note="Levels at work: 1 if one changes the picture alone, as many as there are if all "
-                "change it alike. Overlap: 1 if all levels change the same places, 0 if each changes its own. "
-                "Gain: the fall of a patch's distortion from one level to all.",
+                note="Levels at work: 1 if one changes the picture alone, as many as there are if "
+                "all change it alike. Overlap: 1 if all change the same places, 0 if each changes "
+                "its own. Gain: the fall of a patch's distortion from one level to all.",
             ),
         ),
         claims=claims(seeds),
