@@ -145,7 +145,7 @@ def test_two_commands_run_one_training(run: Runs, undisturbed: Path) -> None:
 def test_tokenizer_is_the_same_inline_and_preempted(run: Runs) -> None:
     preempted, inline = run("tokenizer"), run("tokenizer")
     waiting = preempted.start()
-    preempted.wait_for_step(10)
+    preempted.wait_for_step(2)
     take_the_machine(1)
     ended(waiting)
     assert preempted.result("train")["restarts"] == 1

@@ -105,13 +105,13 @@ def train(context: Context, *, steps: int, pause: float, task: str) -> dict[str,
 
 def train_tokenizer(context: Context, *, steps: int) -> dict[str, Any]:
     """Train no toy but the ablations' tokenizer, on the photos that they use."""
-    from ablations.small_tokenizer import CACHE_MIB, small_recipe
     from dcs_tok.training.recipe import LossWeights
     from dcs_tok.training.run import Inputs, train_tokenizer
-    from sources.photos import photo_paths
+    from photos import photo_paths
+    from small_tokenizer import CACHE_MIB, small_recipe
 
-    recipe = small_recipe("toy", LossWeights(), seed=1, steps=steps, batch_size=4)
-    recipe = replace(recipe, training=replace(recipe.training, log_every=5))
+    recipe = small_recipe("toy", LossWeights(), seed=1, steps=steps, batch_size=2)
+    recipe = replace(recipe, training=replace(recipe.training, log_every=2))
     photos, _ = photo_paths(context.options, context.run / "photos")
     inputs = Inputs(data=photos, cache_mib=CACHE_MIB, device=context.device)
     found = train_tokenizer(recipe, inputs, context.folder / "run")
@@ -190,7 +190,7 @@ EXPERIMENT = Experiment(
         "train-two": lambda _: _training("game", resources=_TWO),
         "train-two-fast": lambda _: _training("game", pause=0.0, resources=_TWO),
         "tokenizer": lambda _: [
-            _stage("train_tokenizer", "train", arguments={"steps": 150}, resources=_LARGE)
+            _stage("train_tokenizer", "train", arguments={"steps": 100}, resources=_LARGE)
         ],
         "reduce": lambda _: [_stage("all_reduce", "reduce", resources=_TWO)],
         "reduce-gpus": lambda _: [_stage("all_reduce", "reduce", resources=_GPUS)],
