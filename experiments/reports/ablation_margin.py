@@ -81,7 +81,7 @@ def claims(seeds: Sequence[Rows]) -> tuple[Claim, ...]:
             source="Table 6",
             paper="deviation 22.5 times at level 1, 14.8 times at level 8",
             ours=f"{spread(first)} times at level 1, {spread(inflation)} times at level 8",
-            verdict=verdict(first, 1) if verdict(inflation, 1) == _YES else _NO,
+            verdict=verdict([min(pair) for pair in zip(first, inflation, strict=True)], 1),
         ),
         Claim(
             key="l2-collapses",
@@ -121,10 +121,14 @@ def claims(seeds: Sequence[Rows]) -> tuple[Claim, ...]:
 
 
 def verdict(values: Sequence[float], above: float) -> Verdict:
-    """Say whether an effect is there: for every seed, and larger than its spread over seeds."""
+    """Say whether an effect is there: for every seed, and larger than its spread over seeds.
+
+    One that has the right sign on average alone is not told from chance by so few seeds.
+    """
     effect = mean(values) - above
-    is_there = min(values) > above and (len(values) == 1 or effect > stdev(values))
-    return _YES if is_there else _NO
+    if min(values) > above and (len(values) == 1 or effect > stdev(values)):
+        return _YES
+    return "not testable here" if effect > 0 else _NO
 
 
 def spread(values: Sequence[float]) -> str:
