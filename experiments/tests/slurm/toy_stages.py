@@ -105,10 +105,10 @@ def train(context: Context, *, steps: int, pause: float, task: str) -> dict[str,
 
 def train_tokenizer(context: Context, *, steps: int) -> dict[str, Any]:
     """Train no toy but the ablations' tokenizer, on the photos that they use."""
+    from ablations.small_tokenizer import CACHE_MIB, small_recipe
     from dcs_tok.training.recipe import LossWeights
     from dcs_tok.training.run import Inputs, train_tokenizer
-    from photos import photo_paths
-    from small_tokenizer import CACHE_MIB, small_recipe
+    from sources.photos import photo_paths
 
     recipe = small_recipe("toy", LossWeights(), seed=1, steps=steps, batch_size=2)
     recipe = replace(recipe, training=replace(recipe.training, log_every=2))
