@@ -1,5 +1,6 @@
 """What ``--plan`` prints for experiments that train: the packages' own plans, and their sum."""
 
+import sys
 from collections.abc import Sequence
 
 from dcs_tok.training.plan import plan as plan_of_tokenizer
@@ -24,6 +25,7 @@ def tokenizer_plan(
     recompute = options.preset != "tiny"
     parts = [f"{len(recipes)} runs, {runs} times each, on {devices} devices"]
     for recipe in recipes:
+        print(f"planning {recipe.name}", file=sys.stderr, flush=True)  # large ones take a minute
         said = plan_of_tokenizer(
             recipe,
             device=options.device,
