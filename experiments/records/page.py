@@ -1,6 +1,8 @@
-"""The page of all records: one HTML file that needs nothing beside it."""
+"""The page of all records: one HTML file, with the plots that lie beside it.
 
-import base64
+Plots are linked and not held in it: the repository would keep each of them twice, at every change.
+"""
+
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,6 @@ from records.verdicts import Judged, counts
 _STYLES: dict[Verdict, str] = dict(zip(VERDICTS, ("yes", "no", "untestable", "open"), strict=True))
 _SVG_WIDTH = re.compile(rb'<svg [^>]*width="([0-9.]+)pt"')
 _WIDE = 580  # points: such a plot gets a row of its own
-_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 
 
 def page(judged: Sequence[Judged], figures: Mapping[str, Mapping[str, bytes]]) -> str:
@@ -110,12 +111,11 @@ def _figure(figure: FigureFile, record: Record, data: bytes) -> str:
     style = kind[1:]
     if kind == ".svg" and (found := _SVG_WIDTH.search(data)) and float(found[1]) > _WIDE:
         style += " wide"
-    uri = f"data:{_TYPES[kind]};base64,{base64.b64encode(data).decode()}"
     name = figure.caption or PurePosixPath(figure.file).stem.replace("-", " ").replace("_", " ")
     place = escape(f"{record.experiment}/{figure.file}")
     caption = f"<figcaption>{_text(figure.caption)}</figcaption>" if figure.caption else ""
     return (
-        f'<figure class="{style}"><a href="{place}"><img src="{uri}" alt="{escape(name)}"/></a>'
+        f'<figure class="{style}"><a href="{place}"><img src="{place}" alt="{escape(name)}"/></a>'
         f"{caption}</figure>\n"
     )
 
