@@ -190,7 +190,7 @@ EXPERIMENT = Experiment(
         "train-two": lambda _: _training("game", resources=_TWO),
         "train-two-fast": lambda _: _training("game", pause=0.0, resources=_TWO),
         "tokenizer": lambda _: [
-            _stage("train_tokenizer", "train", arguments={"steps": 100}, resources=_LARGE)
+            _stage("train_tokenizer", "train", arguments={"steps": 150}, resources=_LARGE)
         ],
         "reduce": lambda _: [_stage("all_reduce", "reduce", resources=_TWO)],
         "reduce-gpus": lambda _: [_stage("all_reduce", "reduce", resources=_GPUS)],
