@@ -46,7 +46,7 @@ def _crops(pixels: Tensor, size: int, count: int) -> list[Tensor]:
     side = min(size, height, width)
     crops = []
     for i in range(count):
-        # The golden ratio and its square spread points evenly, whatever their number.
+        # Powers of 1 over the plastic number spread points evenly, whatever their number.
         y = round(((i + 1) * 0.7549 % 1) * (height - side))
         x = round(((i + 1) * 0.5698 % 1) * (width - side))
         crops.append(resize(pixels[:, y : y + side, x : x + side], (size, size)))

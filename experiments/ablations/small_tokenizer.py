@@ -1,4 +1,4 @@
-"""The tokenizer of the small ablations: the paper's transformers, a hundredth of their size.
+"""The tokenizer of the small ablations: the paper's transformers at a small size.
 
 No linear path and no warm start: what the levels hold is what the losses make of them.
 """
@@ -17,7 +17,7 @@ CACHE_MIB = 512
 
 
 def small_config() -> DCSTokConfig:
-    """Return its architecture: 1.6 million parameters, 4 x 4 patches, 4 channels a level.
+    """Return its architecture: 1.0 million parameters, 4 x 4 patches, 4 channels a level.
 
     Pixel tokens stand for 4 x 4 pixels, which makes a step four times as fast as one token for
     each pixel. With 16 channels, one level would hold what eight hold here, and there would be

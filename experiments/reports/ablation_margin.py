@@ -59,7 +59,7 @@ def report(context: Context) -> Report:
 
 _CAPTION = "Deviation and PSNR by level; lines are ours, dots the paper's."
 _NOTES = (
-    "The small form: 1.6 million parameters, 64 px, 4 channels a level, L2 without a perceptual "
+    "The small form: 1.0 million parameters, 64 px, 4 channels a level, L2 without a perceptual "
     "or adversarial loss, and lambda_3 chosen for such a loss; noise and margins are the paper's.",
     "Fragmentation shows in generated pictures, for which the small form trains no generator.",
 )
