@@ -18,15 +18,16 @@ import torch
 from torch import Tensor
 
 from ablations.level_measures import held_out_crops, level_deviations, psnr_by_levels
-from ablations.small_tokenizer import CACHE_MIB, SIZE, small_recipe
+from ablations.small_tokenizer import SIZE, small_recipe
 from costs.paper_scale import MODELS, TRAINING, paper_data
 from costs.training_plans import tokenizer_plan
 from dcs_tok import DCSTok
 from dcs_tok.training.recipe import LossWeights, Recipe
 from dcs_tok.training.recipes import stage_3, stage_3_decoder
-from launching import Context, Experiment, Options, Resources, Stage, Unfinished, main
+from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.ablation_margin import report
 from sources.photos import photo_paths
+from systems.tokenizer_runs import run_tokenizer
 
 __all__ = ["EXPERIMENT", "measure", "prepare", "report", "train"]
 
@@ -105,23 +106,15 @@ def train(
     data: Sequence[str],
 ) -> dict[str, Any]:
     """Train a row of the table, and then its decoder alone."""
-    from dcs_tok.training.run import Inputs, train_tokenizer
-
     if preset == "tiny":
         recipe, start = tiny_recipe(mode, seed, steps=steps), None
     else:
         recipe, start = _with_steps(paper_recipe(mode, seed), steps), STAGE_2
-    inputs = Inputs(
-        data=_sources(context, data), init_from=start, cache_mib=CACHE_MIB, device=context.device
-    )
-    folder = context.folder / "run"
-    if not train_tokenizer(recipe, inputs, folder).finished:
-        raise Unfinished(f"at a checkpoint of {folder.name}")
+    sources, folder = _sources(context, data), context.folder / "run"
+    run_tokenizer(context, recipe, folder, data=sources, init_from=start)
     if mode != "plain":
         ending, end = decoder_recipe(recipe, steps=decoder_steps), context.folder / "decoder"
-        inputs = replace(inputs, init_from=str(folder / "model"))
-        if not train_tokenizer(ending, inputs, end).finished:
-            raise Unfinished(f"at a checkpoint of {end.name}")
+        run_tokenizer(context, ending, end, data=sources, init_from=folder / "model")
     return {"model": str(_model(context.folder, mode).relative_to(context.run))}
 
 

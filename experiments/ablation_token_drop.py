@@ -17,16 +17,17 @@ import torch
 
 from ablations.level_maps import complexity_gain, level_maps, levels_at_work, overlap
 from ablations.level_measures import held_out_crops
-from ablations.small_tokenizer import CACHE_MIB, SIZE, small_recipe
+from ablations.small_tokenizer import SIZE, small_recipe
 from costs.paper_scale import MODELS, TRAINING, paper_data
 from costs.training_plans import tokenizer_plan
 from dcs_common.psnr import psnr
 from dcs_tok import DCSTok
 from dcs_tok.training.recipe import LevelSampling, LossWeights, Recipe
 from dcs_tok.training.recipes import stage_1
-from launching import Context, Experiment, Options, Resources, Stage, Unfinished, main
+from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.ablation_token_drop import report
 from sources.photos import photo_paths
+from systems.tokenizer_runs import run_tokenizer
 
 __all__ = ["EXPERIMENT", "measure", "prepare", "report", "train"]
 
@@ -74,17 +75,13 @@ def train(
     context: Context, *, preset: str, mode: str, seed: int, steps: int, data: Sequence[str]
 ) -> dict[str, Any]:
     """Train one of the two."""
-    from dcs_tok.training.run import Inputs, train_tokenizer
-
     if preset == "tiny":
         recipe = tiny_recipe(mode, seed, steps=steps)
     else:
         recipe = paper_recipe(mode, seed)
         recipe = replace(recipe, training=replace(recipe.training, steps=steps))
     sources = tuple(data) if data else photo_paths(context.options, context.run / "photos")[0]
-    inputs = Inputs(data=sources, cache_mib=CACHE_MIB, device=context.device)
-    if not train_tokenizer(recipe, inputs, _run(context.folder)).finished:
-        raise Unfinished("at a checkpoint")
+    run_tokenizer(context, recipe, _run(context.folder), data=sources)
     return {"steps": steps}
 
 

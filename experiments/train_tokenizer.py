@@ -11,16 +11,16 @@ tokenizer is measured after each. Other experiments take the paper's from this o
 from pathlib import Path
 from typing import Any
 
-from ablations.small_tokenizer import CACHE_MIB
 from costs.paper_scale import MODELS, TRAINING, paper_data
 from costs.training_plans import tokenizer_plan
 from dcs_tok.data.sources import find_samples
 from dcs_tok.training.recipe import Recipe
-from launching import Context, Experiment, Options, Resources, Stage, Unfinished, main
+from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.train_tokenizer import report
 from sources.photos import photo_paths
 from systems.class_folders import write_class_clips
 from systems.tokenizer_measures import measure_tokenizer
+from systems.tokenizer_runs import run_tokenizer
 from systems.tokenizer_stages import SIZE, STAGES, STEPS_SHRINK, paper_stage, small_stage
 
 __all__ = ["EXPERIMENT", "measure", "prepare", "report", "train"]
@@ -83,27 +83,14 @@ def train(
     perceptual: bool,
 ) -> dict[str, Any]:
     """Train a stage, from the model of the one before."""
-    from dcs_tok.training.run import Inputs, train_tokenizer
-
-    is_tiny = context.options.preset == "tiny"
-    if is_tiny:
+    if context.options.preset == "tiny":
         recipe = small_stage(stage, seed, perceptual=perceptual, shrink=shrink)
     else:
         recipe = paper_stage(stage, seed)
-    options = context.options
-    inputs = Inputs(
-        data=_sources(context, "train"),
-        init_from=None if starts_from is None else str(model_of(context, starts_from)),
-        workers=0 if is_tiny else 10,
-        cache_mib=CACHE_MIB if is_tiny else 0,
-        trunk_weights=None if options.lpips_trunk is None else Path(options.lpips_trunk),
-        perceptual_heads=None if options.lpips_heads is None else Path(options.lpips_heads),
-        checkpoint_activations=not is_tiny,
-        device=context.device,
-    )
-    result = train_tokenizer(recipe, inputs, context.folder / "run")
-    if not result.finished:
-        raise Unfinished(f"at step {result.step} of {recipe.training.steps}")
+    start = None if starts_from is None else model_of(context, starts_from)
+    folder = context.folder / "run"
+    data = _sources(context, "train")
+    result = run_tokenizer(context, recipe, folder, data=data, init_from=start)
     return {"steps": result.step, "samples": result.samples}
 
 

@@ -12,8 +12,6 @@ from dcs_tok.training.recipe import LevelSampling, LossWeights, Recipe
 LEVELS = 8
 SIZE = 64
 PATCHES = 4
-CACHE_MIB = 512
-"""Decoded photos kept in memory: reading them anew would take longer than a step."""
 
 
 def small_config() -> DCSTokConfig:

@@ -23,15 +23,14 @@ from dcs_tok.data import ScaleConfig
 from dcs_tok.klt import fit_linear_path
 from dcs_tok.training.recipe import Recipe
 from dcs_tok.training.recipes import nano_dcs, nano_fixed, nano_vanilla, stage_1
-from dcs_tok.training.run import Inputs, train_tokenizer
-from launching import Context, Unfinished
+from launching import Context
 from scaling.samples import samples
 from sources.photos import TRAIN, photo_paths
+from systems.tokenizer_runs import run_tokenizer
 
 RIVALS = {"dcs": "DCS", "vanilla": "vanilla", "fixed": "fixed capacity"}
 _NANO = {"dcs": nano_dcs, "vanilla": nano_vanilla, "fixed": nano_fixed}
 PAPER_SIDES = (128, 192, 256, 384, 512)
-CACHE_MIB = 512
 
 
 def tiny_rival(kind: str, seed: int, steps: int) -> Recipe:
@@ -80,19 +79,9 @@ def train_rival(
     sources = tuple(map(Path, data)) or photo_paths(context.options, context.run / "photos")[0]
     start = None
     if preset == "tiny":
-        start = str(_linear_path(context.folder / "linear.safetensors", recipe, sources))
-    inputs = Inputs(
-        data=sources,
-        init_from=start,
-        cache_mib=CACHE_MIB,
-        trunk_weights=_path(context.options.lpips_trunk),
-        perceptual_heads=_path(context.options.lpips_heads),
-        checkpoint_activations=preset != "tiny",
-        device=context.device,
-    )
+        start = _linear_path(context.folder / "linear.safetensors", recipe, sources)
     folder = context.folder / "run"
-    if not train_tokenizer(recipe, inputs, folder).finished:
-        raise Unfinished(f"at a checkpoint of {folder.name}")
+    run_tokenizer(context, recipe, folder, data=sources, init_from=start)
     return {"model": str((folder / "model").relative_to(context.run))}
 
 
@@ -178,7 +167,3 @@ def _linear_path(path: Path, recipe: Recipe, sources: Sequence[Path]) -> Path:
         )
         write_atomically(path, save(tensors))
     return path
-
-
-def _path(name: str | None) -> Path | None:
-    return None if name is None else Path(name)

@@ -14,13 +14,16 @@ from ablations.level_maps import LevelMaps, complexity_gain, levels_at_work, ove
 from ablations.level_measures import held_out_crops, level_deviations, psnr_by_levels
 from dcs_common.levels import sample_level_map
 from dcs_common.psnr import psnr
+from dcs_common.training import TrainingResult
 from dcs_tok import DCSTok
 from dcs_tok.pictures import write_picture
-from dcs_tok.training.recipe import LossWeights
+from dcs_tok.training.recipe import LossWeights, Recipe
 from dcs_tok.training.recipes import stage_3, stage_3_decoder
 from dcs_tok.training.run import Inputs, train_tokenizer
+from launching import Context, Options, Unfinished
 from reports.ablation_margin import PAPER, Rows, claims
 from reports.ablation_token_drop import claims as drop_claims
+from systems.tokenizer_runs import run_tokenizer
 
 
 def rows_of(std: dict[str, tuple[float, ...]], psnr: dict[str, tuple[float, ...]]) -> Rows:
@@ -154,3 +157,26 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         "Pictures to measure on must be PNG, JPEG or WebP files, but there are none in "
         f"{tmp_path}. Name other folders with `--held-out`."
     )
+
+
+@pytest.mark.parametrize(("preset", "recomputes"), [("tiny", False), ("paper", True)])
+def test_the_papers_size_is_trained_as_it_is_planned(
+    preset: str, recomputes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Inputs] = []
+
+    def train(recipe: Recipe, inputs: Inputs, folder: Path) -> TrainingResult:
+        given.append(inputs)
+        model = torch.nn.Identity()
+        return TrainingResult(step=3, finished=False, samples=6, seconds=1.0, model=model)
+
+    monkeypatch.setattr("dcs_tok.training.run.train_tokenizer", train)
+    options = Options(preset=preset, lpips_trunk="trunk.pth", lpips_heads="heads.pth")
+    context = Context(stage="train", run=tmp_path, options=options)
+    recipe = tiny_recipe("plain", 0, steps=9)
+    with pytest.raises(Unfinished, match=r"^at step 3 of 9$"):
+        run_tokenizer(context, recipe, tmp_path, data=("photos",), init_from=tmp_path / "model")
+    (inputs,) = given
+    assert inputs.checkpoint_activations is recomputes
+    assert (inputs.trunk_weights, inputs.perceptual_heads) == (Path("trunk.pth"), Path("heads.pth"))
+    assert (inputs.data, inputs.init_from) == (("photos",), str(tmp_path / "model"))

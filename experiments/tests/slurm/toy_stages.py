@@ -105,18 +105,15 @@ def train(context: Context, *, steps: int, pause: float, task: str) -> dict[str,
 
 def train_tokenizer(context: Context, *, steps: int) -> dict[str, Any]:
     """Train no toy but the ablations' tokenizer, on the photos that they use."""
-    from ablations.small_tokenizer import CACHE_MIB, small_recipe
+    from ablations.small_tokenizer import small_recipe
     from dcs_tok.training.recipe import LossWeights
-    from dcs_tok.training.run import Inputs, train_tokenizer
     from sources.photos import photo_paths
+    from systems.tokenizer_runs import run_tokenizer
 
     recipe = small_recipe("toy", LossWeights(), seed=1, steps=steps, batch_size=2)
     recipe = replace(recipe, training=replace(recipe.training, log_every=2))
     photos, _ = photo_paths(context.options, context.run / "photos")
-    inputs = Inputs(data=photos, cache_mib=CACHE_MIB, device=context.device)
-    found = train_tokenizer(recipe, inputs, context.folder / "run")
-    if not found.finished:
-        raise Unfinished(f"after step {found.step} of {steps}")
+    run_tokenizer(context, recipe, context.folder / "run", data=photos)
     return {"restarts": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
 
 
