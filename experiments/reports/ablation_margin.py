@@ -1,14 +1,14 @@
 """Tables, plots and verdicts of ``ablation_margin.py``."""
 
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from launching import Context
-from records import Claim, Picture, Plot, Report, Table, Verdict
+from records import Claim, Picture, Plot, Report, Table
+from systems.spread import over_seeds, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,8 +36,6 @@ PAPER = {
 """Table 6."""
 
 Rows = Mapping[str, Mapping[str, Sequence[float]]]
-_YES: Verdict = "reproduced in sign"
-_NO: Verdict = "not reproduced"
 
 
 def report(context: Context) -> Report:
@@ -80,7 +78,7 @@ def claims(seeds: Sequence[Rows]) -> tuple[Claim, ...]:
             statement="Denoising alone inflates the latents",
             source="Table 6",
             paper="deviation 22.5 times at level 1, 14.8 times at level 8",
-            ours=f"{spread(first)} times at level 1, {spread(inflation)} times at level 8",
+            ours=f"{over_seeds(first)} times at level 1, {over_seeds(inflation)} times at level 8",
             verdict=verdict([min(pair) for pair in zip(first, inflation, strict=True)], 1),
         ),
         Claim(
@@ -89,16 +87,16 @@ def claims(seeds: Sequence[Rows]) -> tuple[Claim, ...]:
             source="Table 6",
             paper="without denoising, level 8 has 6.1 times its deviation, and every other row has "
             "more; levels 5 to 8 add 0.14 dB",
-            ours=f"without denoising {spread(collapse)} times; levels 5 to 8 add "
-            f"{spread(gains['margin-0'])} dB (without denoising {spread(gains['plain'])})",
-            verdict=verdict(collapse, 1) if min(beside) > 1 else _NO,
+            ours=f"without denoising {over_seeds(collapse)} times; levels 5 to 8 add "
+            f"{over_seeds(gains['margin-0'])} dB (without denoising {over_seeds(gains['plain'])})",
+            verdict=verdict(collapse, 1) if min(beside) > 1 else "not reproduced",
         ),
         Claim(
             key="margin-restores",
             statement="A margin of 1 restores the high levels",
             source="Table 6",
             paper="level 8 at 6.0 times its deviation with margin 0",
-            ours=f"{spread(restored)} times",
+            ours=f"{over_seeds(restored)} times",
             verdict=verdict(restored, 1),
         ),
         Claim(
@@ -106,7 +104,8 @@ def claims(seeds: Sequence[Rows]) -> tuple[Claim, ...]:
             statement="What the margin restores shows in PSNR at all levels",
             source="Table 6",
             paper="2.97 dB more than with margin 0; levels 5 to 8 add 3.13 dB",
-            ours=f"{spread(more)} dB more; levels 5 to 8 add {spread(gains['margin-1'])} dB",
+            ours=f"{over_seeds(more)} dB more; levels 5 to 8 add "
+            f"{over_seeds(gains['margin-1'])} dB",
             verdict=verdict(more, 0),
         ),
         Claim(
@@ -118,24 +117,6 @@ def claims(seeds: Sequence[Rows]) -> tuple[Claim, ...]:
             verdict="not testable here",
         ),
     )
-
-
-def verdict(values: Sequence[float], above: float) -> Verdict:
-    """Say whether an effect is there: for every seed, and larger than its spread over seeds.
-
-    One that has the right sign on average alone is not told from chance by so few seeds.
-    """
-    effect = mean(values) - above
-    if min(values) > above and (len(values) == 1 or effect > stdev(values)):
-        return _YES
-    return "not testable here" if effect > 0 else _NO
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return a mean over seeds and, where there are several, their deviation."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{mean(values):.2f} ± {stdev(values):.2f}"
 
 
 def _ratios(seeds: Sequence[Rows], one: str, other: str, level: int = -1) -> list[float]:
@@ -152,7 +133,7 @@ def _table(seeds: Sequence[Rows], what: str, title: str, form: str) -> Table:
     rows: list[tuple[str, ...]] = []
     for mode, name in NAMES.items():
         ours = zip(*(found[mode][what] for found in seeds), strict=True)
-        rows.append((f"{name}: ours", *(spread(values) for values in ours)))
+        rows.append((f"{name}: ours", *(over_seeds(values) for values in ours)))
         rows.append((f"{name}: paper", *(format(value, form) for value in PAPER[what][mode])))
     columns = ("run", *(str(level) for level in range(1, levels + 1)))
     return Table(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from launching import Context
 from records import Claim, Picture, Plot, Report, Table
-from reports.ablation_margin import spread, verdict
+from systems.spread import over_seeds, verdict
 
 NAMES = {"drop": "tokens dropped", "keep": "all kept"}
 
@@ -23,11 +23,14 @@ def report(context: Context) -> Report:
     ]
     levels = len(seeds[0]["drop"]["psnr"])
     rows = tuple(
-        (name, *(spread(v) for v in zip(*(s[mode]["psnr"] for s in seeds), strict=True)))
+        (name, *(over_seeds(v) for v in zip(*(s[mode]["psnr"] for s in seeds), strict=True)))
         for mode, name in NAMES.items()
     )
     numbers = tuple(
-        (name, *(spread(_of(seeds, mode, what)) for what in ("at work", "overlap", "complexity")))
+        (
+            name,
+            *(_shown(seeds, mode, what) for what in ("at work", "overlap", "complexity")),
+        )
         for mode, name in NAMES.items()
     )
     return Report(
@@ -77,7 +80,7 @@ def claims(seeds: Sequence[Found]) -> tuple[Claim, ...]:
             "without, a prefix of levels is no picture",
             source="Fig. 15; Sec. 7.1",
             paper="maps",
-            ours=f"level 1 alone is {spread(first)} dB better; PSNR rises with "
+            ours=f"level 1 alone is {over_seeds(first)} dB better; PSNR rises with "
             f"{min(rises)} of {len(seeds[0]['drop']['psnr']) - 1} levels",
             verdict=verdict(first, 0),
         ),
@@ -86,9 +89,9 @@ def claims(seeds: Sequence[Found]) -> tuple[Claim, ...]:
             statement="Without dropping, levels divide the picture among them",
             source="Fig. 15a; Sec. 7.1",
             paper="horizontal bands",
-            ours=f"the work of {spread(_of(seeds, 'keep', 'at work'))} levels without, of "
-            f"{spread(_of(seeds, 'drop', 'at work'))} with dropping (overlap of places "
-            f"{spread(_of(seeds, 'keep', 'overlap'))} and {spread(_of(seeds, 'drop', 'overlap'))})",
+            ours=f"the work of {_shown(seeds, 'keep', 'at work')} levels without, of "
+            f"{_shown(seeds, 'drop', 'at work')} with dropping (overlap of places "
+            f"{_shown(seeds, 'keep', 'overlap')} and {_shown(seeds, 'drop', 'overlap')})",
             verdict=verdict(more, 0),
         ),
         Claim(
@@ -96,7 +99,7 @@ def claims(seeds: Sequence[Found]) -> tuple[Claim, ...]:
             statement="Higher levels improve the complex regions most",
             source="Fig. 15b; Sec. 7.1",
             paper="maps",
-            ours=f"r = {spread(complexity)} of gradient and gain over patches",
+            ours=f"r = {over_seeds(complexity)} of gradient and gain over patches",
             verdict=verdict(complexity, 0),
         ),
     )
@@ -104,6 +107,10 @@ def claims(seeds: Sequence[Found]) -> tuple[Claim, ...]:
 
 def _of(seeds: Sequence[Found], mode: str, what: str) -> list[float]:
     return [found[mode][what] for found in seeds]
+
+
+def _shown(seeds: Sequence[Found], mode: str, what: str) -> str:
+    return over_seeds(_of(seeds, mode, what))
 
 
 def _rises(values: Sequence[float]) -> int:

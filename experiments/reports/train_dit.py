@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from dcs_dit.training.recipe import Recipe
 from launching import Context
 from records import Claim, Picture, Plot, Report, Table
-from reports.ablation_margin import verdict
 from systems.generator_stages import paper_generator, small_generator
 from systems.sample_measures import sample_sheet
-from systems.spread import over_seeds
+from systems.spread import over_seeds, verdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

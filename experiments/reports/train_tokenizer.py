@@ -9,9 +9,8 @@ from torch import Tensor
 
 from launching import Context
 from records import Claim, Picture, Plot, Report, Table
-from reports.ablation_margin import verdict
 from systems.sheets import sheet
-from systems.spread import over_samples, over_seeds
+from systems.spread import over_samples, over_seeds, verdict
 from systems.tokenizer_stages import STAGES, paper_stage, small_stage
 
 if TYPE_CHECKING:
