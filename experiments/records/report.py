@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from torch import Tensor
 
@@ -75,6 +75,19 @@ class Claim:
     ours: str
     verdict: Verdict
     key: str = ""
+
+    @classmethod
+    def answering(cls, key: str, *, ours: str, verdict: Verdict) -> Self:
+        """Return the answer to a listed claim, in the words of ``records/claims.py``."""
+        asked = CLAIMS[key]
+        return cls(
+            statement=asked.statement,
+            source=asked.source,
+            paper=asked.evidence,
+            ours=ours,
+            verdict=verdict,
+            key=key,
+        )
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

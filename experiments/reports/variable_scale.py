@@ -131,11 +131,8 @@ def _aspect(rows: Rows) -> Claim:
         + ("" if ratio is None else f", detail {ratio.text(2)} times the square's")
         for one, ratio in zip(rows, (None, *ratios), strict=True)
     )
-    return Claim(
-        key="aspect-ratio",
-        statement="The noise's shape alone sets the aspect ratio",
-        source="Fig. 9c; Sec. 4.3",
-        paper="pictures: 1:2 from a 16 x 32 grid",
+    return Claim.answering(
+        "aspect-ratio",
         ours=f"{said}; the halves of a sample differ (at most {max(halves):.1f} dB alike)",
         verdict="reproduced in sign" if all(right) and sound else "not reproduced",
     )

@@ -154,6 +154,19 @@ def test_keys_are_unique() -> None:
     assert len({experiment.name for experiment in EXPERIMENTS}) == len(EXPERIMENTS)
 
 
+def test_a_listed_claim_is_answered_in_its_own_words() -> None:
+    found = Claim.answering("sublinear", ours="power 0.6 ± 0.1", verdict="reproduced in sign")
+    asked = CLAIMS["sublinear"]
+    assert found == Claim(
+        key="sublinear",
+        statement=asked.statement,
+        source=asked.source,
+        paper=asked.evidence,
+        ours="power 0.6 ± 0.1",
+        verdict="reproduced in sign",
+    )
+
+
 def test_listed_experiments_are_files_and_files_are_listed() -> None:
     files = {path.stem for path in SCRIPTS.glob("*.py") if "= Experiment(" in path.read_text()}
     assert files == {experiment.name for experiment in EXPERIMENTS}
