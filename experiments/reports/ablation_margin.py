@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from launching import Context
 from records import Claim, Picture, Plot, Report, Table
+from scaling.sheet import column, row
 from systems.spread import over_seeds, verdict
 
 if TYPE_CHECKING:
@@ -170,15 +170,11 @@ def _pictures(context: Context) -> Picture:
     rows = []
     for mode in NAMES:
         shown = torch.load(folder / f"{mode}.pt", weights_only=True)  # (m, b, 3, H, W)
-        rows.append(_strip([*shown[:, 0], source[0], *shown[:, 1], source[1]]))
+        rows.append(row([*shown[:, 0], source[0], *shown[:, 1], source[1]], gap=0))
     return Picture(
         name="reconstructions",
-        pixels=torch.cat(rows, dim=1),
+        pixels=column(rows, gap=0),
         caption="Two held-out crops from 1, 2, 4 and 8 levels and their source; rows: "
         + ", ".join(NAMES.values())
         + ".",
     )
-
-
-def _strip(pictures: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(pictures), dim=2)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from launching import Context
 from records import Claim, Picture, Plot, Report, Table
+from scaling.sheet import column, row
 from systems.spread import over_seeds, verdict
 
 NAMES = {"drop": "tokens dropped", "keep": "all kept"}
@@ -139,22 +140,14 @@ def _maps(context: Context, mode: str) -> Picture:
     shown = torch.load(folder / f"{mode}.pt", weights_only=True)
     source = torch.load(folder / "source.pt", weights_only=True)
     decoded, distortion, residual = shown
-    gap = torch.ones(3, source.shape[1], 4)
-    rows = [
-        torch.cat([_row(decoded), gap, source], dim=2),
-        torch.cat([_row(_heat(residual)), gap, torch.ones_like(source)], dim=2),
-        torch.cat([_row(_heat(distortion)), gap, torch.ones_like(source)], dim=2),
-    ]
+    reconstructions = row([row(list(decoded), gap=0), source])
+    maps = [row(list(_heat(found)), gap=0) for found in (residual, distortion)]
     return Picture(
         name=f"maps-{mode}",
-        pixels=torch.cat(rows, dim=1),
+        pixels=column([reconstructions, *maps], gap=0),
         caption=f"{NAMES[mode].capitalize()}: a held-out crop from 1 to {len(decoded)} levels and "
         "its source; what each level changes; what is still wrong (both maps 4 times amplified).",
     )
-
-
-def _row(pictures: Tensor) -> Tensor:
-    return torch.cat(list(pictures), dim=2)
 
 
 def _heat(maps: Tensor) -> Tensor:
