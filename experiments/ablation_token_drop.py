@@ -16,11 +16,10 @@ from typing import Any
 import torch
 
 from ablations.level_maps import complexity_gain, level_maps, levels_at_work, overlap
-from ablations.level_measures import held_out_crops
+from ablations.level_measures import held_out_crops, mean_psnr
 from ablations.small_tokenizer import SIZE, small_recipe
 from costs.paper_scale import MODELS, TRAINING, paper_data
 from costs.training_plans import tokenizer_plan
-from dcs_common.psnr import psnr
 from dcs_tok import DCSTok
 from dcs_tok.training.recipe import LevelSampling, LossWeights, Recipe
 from dcs_tok.training.recipes import stage_1
@@ -29,7 +28,7 @@ from reports.ablation_token_drop import report
 from sources.photos import photo_paths
 from systems.tokenizer_runs import run_tokenizer
 
-__all__ = ["EXPERIMENT", "measure", "prepare", "report", "train"]
+__all__ = ["EXPERIMENT", "measure", "report", "train"]
 
 MODES = ("drop", "keep")
 STEPS = 400
@@ -65,12 +64,6 @@ def paper_recipe(mode: str, seed: int) -> Recipe:
 # ---------------------------------------------------------------------- stages
 
 
-def prepare(context: Context) -> dict[str, Any]:
-    """Write the photos that stand in for data; the runs begin together and would race for it."""
-    train_on, measured_on = photo_paths(context.options, context.run / "photos")
-    return {"train": len(train_on), "held out": len(measured_on)}
-
-
 def train(
     context: Context, *, preset: str, mode: str, seed: int, steps: int, data: Sequence[str]
 ) -> dict[str, Any]:
@@ -101,10 +94,7 @@ def measure(context: Context, *, modes: Sequence[str], seed: int) -> dict[str, A
         tok = DCSTok.from_pretrained(folder / "model").to(context.device)
         maps = level_maps(tok, pixels)
         found[mode] = {
-            "psnr": [
-                sum(psnr(a, b) for a, b in zip(decoded, pixels, strict=True)) / len(pixels)
-                for decoded in maps.decoded
-            ],
+            "psnr": [mean_psnr(decoded, pixels) for decoded in maps.decoded],
             "overlap": overlap(maps),
             "at work": levels_at_work(maps),
             "complexity": complexity_gain(maps, pixels, tok.config.patches_short_side),
@@ -140,7 +130,7 @@ def _stages(
     data: tuple[str, ...],
 ) -> list[Stage]:
     here = "ablation_token_drop"
-    stages = [Stage(name="data", function=f"{here}:prepare", resources=measuring)]
+    stages = [Stage(name="data", function="sources.photos:prepare_photos", resources=measuring)]
     for seed in range(options.seeds):
         for mode in MODES:
             stages.append(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def held_out_crops(folders: Sequence[Path], size: int, count: int = 64) -> Tenso
     Raises:
         ValueError: if there are no pictures.
     """
-    paths = [path for folder in folders for path in _pictures(folder)]
+    paths = picture_files(folders)
     if not paths:
         raise ValueError(
             "Pictures to measure on must be PNG, JPEG or WebP files, but there are none in "
@@ -34,10 +35,13 @@ def held_out_crops(folders: Sequence[Path], size: int, count: int = 64) -> Tenso
     return torch.stack(crops[:count])
 
 
-def _pictures(folder: Path) -> list[Path]:
-    if folder.is_file():
-        return [folder]
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+def picture_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the pictures among files and in folders with all below them, by name within each."""
+    files: list[Path] = []
+    for path in paths:
+        inside = [path] if path.is_file() else sorted(path.rglob("*"))
+        files += [file for file in inside if file.suffix.lower() in ENDINGS]
+    return files
 
 
 def _crops(pixels: Tensor, size: int, count: int) -> list[Tensor]:
@@ -67,9 +71,9 @@ def psnr_by_levels(tok: DCSTok, pixels: Tensor) -> list[float]:
     """Return the mean PSNR of pictures (b, 3, H, W) in dB when the first 1 to n levels are kept."""
     latents = tok.encode(pixels)
     kept = range(1, tok.config.num_levels + 1)
-    return [_mean_psnr(tok.decode(latents, levels=m), pixels) for m in kept]
+    return [mean_psnr(tok.decode(latents, levels=m), pixels) for m in kept]
 
 
-def _mean_psnr(reconstruction: Tensor, pixels: Tensor) -> float:
-    pairs = zip(reconstruction, pixels, strict=True)
-    return float(torch.tensor([float(psnr(a, b)) for a, b in pairs]).mean())
+def mean_psnr(reconstructions: Tensor, pixels: Tensor) -> float:
+    """Return the mean over pictures (b, 3, H, W) of their PSNR in dB."""
+    return fmean(psnr(a, b) for a, b in zip(reconstructions, pixels, strict=True))

@@ -1,13 +1,13 @@
 """Square samples of photos, small and large, and how complex their content is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ablations.level_measures import ENDINGS
+from ablations.level_measures import picture_files
 from dcs_eval.comparison.short_side import at_short_side
 from dcs_tok.patch_moments import detail
 from dcs_tok.pictures import read_picture
@@ -81,7 +81,7 @@ def each_sample(
     """
     photos: Iterator[tuple[str, Tensor]]
     if options.held_out:
-        paths = _picture_files(options.held_out)
+        paths = picture_files([Path(path) for path in options.held_out])
         chosen = paths if most is None else paths[:: max(1, len(paths) // most)][:most]
         photos = ((path.stem, read_picture(path).pixels) for path in chosen)
     else:
@@ -114,14 +114,6 @@ def native_photo(name: str) -> Tensor:
     if pixels.ndim == 2:
         return pixels.expand(1, 3, -1, -1).contiguous()
     return pixels[..., :3].permute(2, 0, 1)[None].contiguous()
-
-
-def _picture_files(paths: Sequence[str]) -> list[Path]:
-    files: list[Path] = []
-    for path in map(Path, paths):
-        inside = [path] if path.is_file() else sorted(path.rglob("*"))
-        files += [file for file in inside if file.suffix.lower() in ENDINGS]
-    return files
 
 
 def _square(name: str, pixels: Tensor, largest: int) -> Sample:

@@ -5,11 +5,12 @@ All are in the public domain or free to use; the names are scikit-image's.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from dcs_common.atomic_file import whole_file
-from launching import Options
+from launching import Context, Options
 
 TRAIN = (
     *("cat", "rocket", "retina", "hubble_deep_field", "immunohistochemistry"),
@@ -60,6 +61,12 @@ def photo(name: str, short_side: int | None = SHORT_SIDE) -> Image.Image:
     scale = short_side / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def prepare_photos(context: Context) -> dict[str, Any]:
+    """Write the photos that stand in for data, before runs that would race for it; count paths."""
+    train_on, measured_on = photo_paths(context.options, context.run / "photos")
+    return {"train": len(train_on), "held out": len(measured_on)}
 
 
 def photo_paths(options: Options, folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:

@@ -68,8 +68,8 @@ def measure_pictures(
     Pictures are squares of 256 px, or of 128 px where they are smaller.
     """
     opener = SampleOpener()
-    found = find_samples(sources, ("picture",))[:: _step(len(find_samples(sources, ("picture",))))]
-    photos = [opener.read_picture(sample).float() / 255 for sample in found]
+    found = find_samples(sources, ("picture",))
+    photos = [opener.read_picture(one).float() / 255 for one in found[:: _step(len(found))]]
     smallest = min(min(photo.shape[-2:]) for photo in photos)
     size = next((side for side in SIZES if side <= smallest), SIZES[-1])
     squares = [square(photo, size)[None] for photo in photos]

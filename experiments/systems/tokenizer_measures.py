@@ -14,6 +14,7 @@ from dcs_eval import evaluate_reconstruction
 from dcs_tok import DCSTok
 from dcs_tok.clips import read_clip
 from dcs_tok.data.sources import find_samples
+from systems.shipped_tokenizers import square
 
 PICTURES, CLIPS = 48, 16
 FRAMES, FPS = 8, 24
@@ -60,16 +61,8 @@ def held_out_clips(sources: Sequence[Path], size: int) -> Tensor:
             "Name some with `--held-out`."
         )
     step = max(1, len(found) // CLIPS)
-    clips = [_square(read_clip(path, 0, FRAMES).pixels[0], size) for path in found[::step][:CLIPS]]
-    return torch.stack(clips)
-
-
-def _square(clip: Tensor, size: int) -> Tensor:
-    """Cut the square in the centre out of a clip (3, T, H, W), and resize it."""
-    side = min(clip.shape[-2:])
-    top, left = (clip.shape[-2] - side) // 2, (clip.shape[-1] - side) // 2
-    cut = clip[..., top : top + side, left : left + side].float()
-    return resize(cut, (size, size)).clamp(0, 1)
+    clips = [read_clip(path, 0, FRAMES).pixels[0].float() for path in found[::step][:CLIPS]]
+    return torch.stack([square(clip, size) for clip in clips])
 
 
 def by_levels(tok: DCSTok, samples: Tensor, fps: int | None = None) -> dict[str, list[float]]:
