@@ -19,14 +19,14 @@ from torch import Tensor
 
 from ablations.level_measures import held_out_crops, level_deviations, psnr_by_levels
 from ablations.small_tokenizer import SIZE, small_recipe
-from costs.paper_scale import MODELS, TRAINING, paper_data
+from costs.paper_scale import MODELS, TRAINING, paper_data, paper_model
 from costs.training_plans import tokenizer_plan
 from dcs_tok import DCSTok
 from dcs_tok.training.recipe import LossWeights, Recipe
 from dcs_tok.training.recipes import stage_3, stage_3_decoder
 from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.ablation_margin import report
-from sources.photos import photo_paths
+from sources.photos import photo_paths, prepare_photos
 from systems.tokenizer_runs import run_tokenizer
 
 __all__ = ["EXPERIMENT", "measure", "prepare", "report", "train"]
@@ -37,7 +37,7 @@ MARGIN_WEIGHT = 1e-4
 """lambda_3 beside an L2 loss alone. The paper's 0.001 stands beside LPIPS, whose values are some
 ten times those of the squared errors here."""
 NOISE = 3.0
-STAGE_2 = "runs/train_tokenizer-paper/stages/stage-2/run/model"
+STAGE_2 = paper_model("train_tokenizer", "stage-2")
 """The tokenizer that the paper's four runs start from."""
 
 
@@ -131,7 +131,7 @@ def _sources(context: Context, data: Sequence[str]) -> tuple[Path | str, ...]:
 
 
 def prepare(context: Context) -> dict[str, Any]:
-    """Write the photos that stand in for data; the runs begin together and would race for it.
+    """Write the photos that stand in for data.
 
     Raises:
         ValueError: if what the paper's runs start from is not there.
@@ -141,8 +141,7 @@ def prepare(context: Context) -> dict[str, Any]:
             f"The runs of Table 6 must start from stage 2, but {STAGE_2} does not exist. Run "
             "`python experiments/train_tokenizer.py --preset paper ...` first."
         )
-    train_on, measured_on = photo_paths(context.options, context.run / "photos")
-    return {"train": len(train_on), "held out": len(measured_on)}
+    return prepare_photos(context)
 
 
 def measure(context: Context, *, modes: Sequence[str], seed: int) -> dict[str, Any]:

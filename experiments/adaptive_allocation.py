@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from costs.paper_scale import MODELS
+from costs.paper_scale import MODELS, PAPER_TOKENIZER
 from dcs_common.psnr import psnr
 from dcs_tok import DCSTok, allocate_levels
 from dcs_tok.allocation import AllocationMethod
 from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.adaptive_allocation import report
-from scaling.models import PAPER_TOKENIZER, load_tokenizer, tokenizer_for
+from scaling.models import load_tokenizer, tokenizer_for
 from scaling.samples import check_enough, each_sample
 
 __all__ = ["EXPERIMENT", "allocate", "report"]

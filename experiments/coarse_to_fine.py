@@ -12,21 +12,14 @@ from typing import Any
 
 import torch
 
-from costs.paper_scale import MODELS
+from costs.paper_scale import MODELS, PAPER_GENERATOR, PAPER_TOKENIZER
 from dcs_dit import sample_progressive
 from dcs_dit.sampling.memory import KINDS, CacheKind, cache_bytes
 from dcs_dit.sampling.request import make_request
 from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.coarse_to_fine import report
 from scaling.generation_cost import counted_flops, joint_flops, joint_run, progressive_run
-from scaling.models import (
-    GENERATION_TOKENIZER,
-    GENERATOR,
-    PAPER_GENERATOR,
-    PAPER_TOKENIZER,
-    load_generator,
-    load_tokenizer,
-)
+from scaling.models import GENERATION_TOKENIZER, GENERATOR, load_generator, load_tokenizer
 
 __all__ = ["EXPERIMENT", "measure_cost", "preview", "report"]
 

@@ -13,12 +13,12 @@ run folder.
 from collections.abc import Sequence
 from typing import Any
 
-from costs.paper_scale import MODELS, TRAINING, paper_data
+from costs.paper_scale import MODELS, PAPER_TOKENIZER, TRAINING, paper_data
 from dcs_dit.training.plan import plan as plan_of_generator
 from dcs_dit.training.recipe import Recipe
 from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.train_dit import report
-from systems.generator_stages import PAPER_TOKENIZER, paper_generator, small_generator
+from systems.generator_stages import paper_generator, small_generator
 from systems.sample_measures import measure_samples
 
 __all__ = ["EXPERIMENT", "measure", "report"]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from costs.paper_scale import MODELS
+from costs.paper_scale import MODELS, PAPER_GENERATOR, PAPER_TOKENIZER
 from dcs_common import Latents
 from dcs_common.psnr import psnr
 from dcs_common.resample import tail_aligned_frames
@@ -34,8 +34,6 @@ from scaling.agreement import (
 from scaling.models import (
     GENERATION_TOKENIZER,
     GENERATOR,
-    PAPER_GENERATOR,
-    PAPER_TOKENIZER,
     load_generator,
     load_tokenizer,
     tokenizer_for,

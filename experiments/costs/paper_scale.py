@@ -14,6 +14,16 @@ MODELS = Resources(gpus_per_node=1, cpus_per_task=12, memory_gb=120, minutes=24 
 """Of what needs one GPU: latents, samples, measurements."""
 
 
+def paper_model(experiment: str, stage: str) -> str:
+    """Return where an experiment's paper preset leaves the model of a stage, below ``runs/``."""
+    return f"runs/{experiment}-paper/stages/{stage}/run/model"
+
+
+PAPER_TOKENIZER = paper_model("train_tokenizer", "stage-3-decoder")
+PAPER_GENERATOR = paper_model("train_dit", "train")
+"""The models that other experiments measure or build on."""
+
+
 def paper_data(options: Options, what: str) -> tuple[str, ...]:
     """Return the data of a preset that has none of its own.
 

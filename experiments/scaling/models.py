@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
+from costs.paper_scale import PAPER_TOKENIZER
 from dcs_dit import DCSDiT
 from dcs_tok import DCSTok
 
 TOKENIZER, GENERATION_TOKENIZER = "dcs-tok-nano", "dcs-tok-nano-gen"
 GENERATOR = "dcs-dit-nano"
-PAPER_TOKENIZER = "runs/train_tokenizer-paper/stages/stage-3-decoder/run/model"
-PAPER_GENERATOR = "runs/train_dit-paper/stages/train/run/model"
 
 
 def tokenizer_for(preset: str) -> str:

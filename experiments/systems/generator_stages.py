@@ -15,8 +15,6 @@ from launching import Context, Unfinished
 from systems.class_data import folders
 
 TOKENIZER = "dcs-tok"
-PAPER_TOKENIZER = "runs/train_tokenizer-paper/stages/stage-3-decoder/run/model"
-"""What the paper's generators make latents for."""
 
 
 def cache(

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from costs.paper_scale import PAPER_TOKENIZER
 from launching import Context, Resources, Stage
 from systems.class_data import pictures_held_out
 from systems.commands import dcs_eval
-from systems.generator_stages import PAPER_TOKENIZER, TOKENIZER
+from systems.generator_stages import TOKENIZER
 
 PROTOCOL_FILE = "protocol.json"
 

@@ -11,9 +11,6 @@ from launching import Context
 from systems.commands import dcs_dit
 from systems.generator_stages import TOKENIZER, check_model, model_of
 
-PAPER_GENERATOR = "runs/train_dit-paper/stages/train/run/model"
-"""What ``imagenet_system.py`` measures."""
-
 
 def sample_levels(
     context: Context,

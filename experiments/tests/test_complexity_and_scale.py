@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from costs.paper_scale import PAPER_TOKENIZER
 from dcs_common.psnr import psnr
 from dcs_eval.mean_interval import MeanInterval
 from dcs_tok import DCSTok
@@ -27,7 +28,7 @@ from scaling.content import (
     variance_shares,
 )
 from scaling.curves import Curve, common_scales, measure_curve
-from scaling.models import PAPER_TOKENIZER, load_tokenizer
+from scaling.models import load_tokenizer
 from scaling.rivals import RIVALS, paper_rival, per_doubling, tiny_rival
 from scaling.samples import samples
 from scaling.verdict_of_interval import verdict_above, verdict_below

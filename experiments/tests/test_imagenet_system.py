@@ -8,11 +8,12 @@ import torch
 from finished_run import finished_run
 from PIL import Image
 
+from costs import paper_scale
 from dcs_tok import DCSTok
 from imagenet_system import EXPERIMENT, SAMPLE_JOBS, check
 from launching import Context, Options
 from reports.imagenet_system import report
-from systems import generator_stages, protocol_stages
+from systems import protocol_stages
 from systems.class_data import folders
 from systems.class_folders import crops, write_crops
 from systems.pooled_colours import PooledColours
@@ -188,8 +189,8 @@ def test_models_are_looked_for_where_their_experiments_write(tmp_path: Path) -> 
     import train_tokenizer
 
     found = {
-        generator_stages.PAPER_TOKENIZER: (train_tokenizer, "stage-3-decoder"),
-        __import__("systems.sampling_stages", fromlist=["x"]).PAPER_GENERATOR: (train_dit, "train"),
+        paper_scale.PAPER_TOKENIZER: (train_tokenizer, "stage-3-decoder"),
+        paper_scale.PAPER_GENERATOR: (train_dit, "train"),
     }
     for path, (script, stage) in found.items():
         name = script.EXPERIMENT.name
