@@ -1,8 +1,11 @@
 """What a sample is depends on seed, step and place alone: any division, any beginning."""
 
 import logging
+import multiprocessing
+import os
 import pickle
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -100,6 +103,22 @@ def test_workers_make_no_difference(workers: int, folder: Path) -> None:
     ):
         assert same(one, other)
         assert one.is_symmetric == other.is_symmetric
+
+
+@FORK
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_workers_finish_a_run_that_a_scheduler_ends(number: int, folder: Path) -> None:
+    shares = whole_steps(0, 6, 2)
+    alone = list(source(folder, MIXED).batches(shares))
+    batches = source(folder, MIXED, workers=2).batches(shares)
+    found = [next(batches)]
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        assert worker.pid is not None
+        os.kill(worker.pid, number)
+    found += batches
+    assert all(same(one, other) for one, other in zip(alone, found, strict=True))
 
 
 @given(first=st.integers(0, 12))

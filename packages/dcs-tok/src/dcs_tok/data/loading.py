@@ -7,6 +7,7 @@ makes a difference.
 """
 
 import hashlib
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -239,11 +240,22 @@ def load(
         collate_fn=_unchanged,
         # Or it would take its workers' seeds from torch's global generator, which a run restores.
         generator=torch.Generator(),
+        worker_init_fn=_outlive_warnings,
     )
     for loaded in loader:
         if isinstance(loaded, ValueError):
             raise loaded
         yield loaded
+
+
+def _outlive_warnings(_worker: int) -> None:
+    """Let the main process end the run: a scheduler warns every process of a job.
+
+    PyTorch's own handler would end the worker, and with it the step that is to be finished first.
+    Workers end with their loader, or once their parent is gone.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _unchanged(batch: object) -> object:
