@@ -1,5 +1,7 @@
 """In bfloat16 on a CPU, attention is products on pieces: the same softmax, the same gradients."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from dcs_common.attention import (
 )
 from dcs_common.attention_reference import additive, lca_mask, lpa_mask, masked_attention, pla_mask
 from dcs_common.token_layout import TokenLayout
+from dcs_common.training.cost import fake_mode
+from dcs_common.training.meter import Meter
 
 SAMPLES, SEGMENTS, ROWS, COLUMNS, LEVELS, HEADS, WIDTH = 2, 3, 1, 5, 3, 7, 11
 
@@ -115,3 +119,41 @@ def test_under_autocast_all_inputs_are_rounded() -> None:
         out = level_causal_attention(*(part.float() for part in qkv), group)
     assert out.dtype == torch.bfloat16
     assert relative_error(out, expected) < 0.01
+
+
+# ---------------------------------------------------------------- cost
+
+
+@pytest.mark.parametrize("weights_at_once", [1, 90, 2**20])
+@pytest.mark.parametrize("fake", [False, True])
+def test_all_products_are_counted_in_pieces_of_any_size(
+    fake: bool, weights_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two products forward, five backward: the weights again, and four gradients."""
+    monkeypatch.setattr(attention_by_products, "_WEIGHTS_AT_ONCE", weights_at_once)
+    samples, queries, keys = 2, 13, 29
+    with fake_mode() if fake else nullcontext():
+        query = torch.zeros(samples, queries, HEADS, WIDTH, dtype=torch.bfloat16)
+        key = torch.zeros(samples, keys, HEADS, WIDTH, dtype=torch.bfloat16)
+    with Meter() as meter:
+        out = attention_by_products.attend_by_products(
+            query.requires_grad_(), key.requires_grad_(), key
+        )
+        forward = meter.flops
+        out.sum().backward()
+    product = 2 * samples * HEADS * queries * keys * WIDTH
+    assert forward == 2 * product
+    assert meter.flops == 7 * product
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_tensors_without_values_get_the_shapes_and_types_of_others(is_masked: bool) -> None:
+    operations = torch.ops.dcs_common
+    query, key, value = (x.flatten(1, 2).transpose(1, 2) for x in inputs(2, 5, 3, 8))
+    mask = torch.zeros(query.shape[1], key.shape[1]).bfloat16() if is_masked else None
+    given = (query, key, value, mask)
+    out = operations.attend_by_products(*given)
+    kinds = ("test_schema", "test_faketensor")
+    torch.library.opcheck(operations.attend_by_products, given, test_utils=kinds)
+    backward = (out, *given, out.clone())
+    torch.library.opcheck(operations.attend_by_products_backward, backward, test_utils=kinds)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dcs_common.attention import attend_with_summary, attention_summary
 from dcs_common.attention_reference import masked_attention
+from dcs_common.training.meter import Meter
 
 PATCHES, PIXELS, LATENTS, HEADS, WIDTH = 5, 11, 3, 2, 7
 
@@ -77,3 +78,18 @@ def test_large_logits_do_not_overflow() -> None:
     logit, summary = attention_summary(100 * query, 100 * key, value)
     out = attend_with_summary(100 * query, logit, summary, latent_key, latent_value)
     assert out.isfinite().all()
+
+
+def test_pieces_of_queries_hold_no_weights_for_the_backward_pass() -> None:
+    pixels = 97
+
+    def held(rows_at_once: int) -> int:
+        query, key, value = (randn(1, pixels, HEADS, WIDTH, seed=seed) for seed in range(3))
+        with Meter() as meter:
+            outputs = attention_summary(query, key, value, rows_at_once=rows_at_once)
+            assert len(outputs) == 2
+            return meter.held
+
+    weights = HEADS * pixels * pixels * 8
+    assert held(10) < 0.5 * weights
+    assert held(pixels) > weights

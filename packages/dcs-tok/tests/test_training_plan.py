@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dcs_common.training import Share
 from dcs_common.training.meter import Meter
@@ -173,6 +175,49 @@ class _Distance(nn.Module):
     ) -> torch.Tensor:
         assert normalize
         return (self.features(first) - self.features(second)).square()
+
+
+class _Operations(TorchDispatchMode):
+    """Counts the operations that run under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_planning_takes_no_longer_for_larger_clips() -> None:
+    """A run works through them in thousands of pieces; its plan does not."""
+    asked = _asked("paper", "bfloat16")
+    assert asked.model.patchifier is not None
+    network = replace(asked.model.patchifier, width=128, heads=2)
+    model = replace(asked.model, patchifier=network, depatchifier=network)
+    asked = replace(asked, model=model)
+
+    def planned(side: int, frames: int) -> tuple[StepCost, int]:
+        geometry = BatchGeometry(
+            kind="clip",
+            patches=11,
+            size=(side, side),
+            target_size=(side, side),
+            fps=Fraction(4 * frames),
+            target_fps=Fraction(4 * frames),
+            frames=frames,
+            target_frames=frames,
+        )
+        with _Operations() as seen:
+            cost = step_cost(asked, geometry)
+        return cost, seen.count
+
+    small, operations = planned(44, 6)
+    large, as_many = planned(88, 12)
+    assert as_many == operations
+    assert large.at(1).flops > 10 * small.at(1).flops
 
 
 # ---------------------------------------------------------------- meter

@@ -62,6 +62,20 @@ def test_one_patch_at_a_time_equals_all_at_once(
         torch.testing.assert_close(ours, theirs, **CLOSE)
 
 
+@pytest.mark.parametrize("asked", [1, 3, None])
+def test_patches_at_once_can_be_asked_for(asked: int | None) -> None:
+    tok = perturbed(replace(CONFIGS["paper"](), patches_short_side=4))
+    pixels = random_pixels(1, 3, 20, 20)
+    expected = tok.encode(pixels)
+    tok.patches_at_once = asked
+    pieces: list[int] = []
+    tok.patchifier.register_forward_pre_hook(lambda _, inputs: pieces.append(len(inputs[0])))
+    found = tok.encode(pixels)
+    assert sum(pieces) == 16
+    assert max(pieces) == (16 if asked is None else asked)
+    torch.testing.assert_close(found.tokens, expected.tokens, **CLOSE)
+
+
 @pytest.mark.parametrize(
     ("fps", "shape"), [(None, (2, 3, 61, 11)), (5, (2, 3, 4, 61, 11))], ids=SCALE_IDS
 )

@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from dcs_common import attention_by_products
 from dcs_common.autograd import apply
+from dcs_common.recompute import call
 from dcs_common.token_layout import TokenGroup
 
 PixelAttention = Literal["full", "self"]
@@ -216,12 +217,19 @@ def attend_with_summary(
 def attention_summary(
     query: Tensor, key: Tensor, value: Tensor, *, rows_at_once: int = 1024
 ) -> tuple[Tensor, Tensor]:
-    """Return full attention's log-sum-exp (1, P, heads) and output (1, P, heads, head_dim)."""
+    """Return full attention's log-sum-exp (1, P, heads) and output (1, P, heads, head_dim).
+
+    Where queries go in several pieces, their weights are computed again for the backward pass.
+    """
     scaled = query.transpose(1, 2) * query.shape[-1] ** -0.5
-    transposed_key, values = key.permute(0, 2, 3, 1), value.transpose(1, 2)
-    logit, out = [], []
-    for start in range(0, scaled.shape[2], rows_at_once):
-        logits = scaled[:, :, start : start + rows_at_once] @ transposed_key
-        logit.append(logits.logsumexp(dim=-1))
-        out.append(torch.exp(logits - logit[-1].unsqueeze(-1)) @ values)
-    return torch.cat(logit, dim=2).transpose(1, 2), torch.cat(out, dim=2).transpose(1, 2)
+    keys, values = key.permute(0, 2, 3, 1), value.transpose(1, 2)
+    pieces = scaled.split(rows_at_once, dim=2)
+    parts = [call(_summary, piece, keys, values, recompute=len(pieces) > 1) for piece in pieces]
+    logit, out = (torch.cat(part, dim=2).transpose(1, 2) for part in zip(*parts, strict=True))
+    return logit, out
+
+
+def _summary(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    logits = query @ keys
+    logit = logits.logsumexp(dim=-1)
+    return logit, torch.exp(logits - logit.unsqueeze(-1)) @ values

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from dcs_common.autograd import apply
 
@@ -47,11 +48,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        out = torch.empty_like(query, memory_format=torch.contiguous_format)
-        with torch.autocast("cpu", enabled=False):
-            for some, rows in _pieces(query, key):
-                weights = _weights(query, key, mask, some, rows)
-                torch.bmm(weights, value[some], out=out[some, rows])
+        out: Tensor = torch.ops.dcs_common.attend_by_products(query, key, value, mask)
         return out
 
     @staticmethod
@@ -60,18 +57,76 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, value, mask, out = ctx.saved_tensors
-        to_query = torch.empty_like(query)  # each row is written once, the others are sums
-        to_key, to_value = torch.zeros_like(key), torch.zeros_like(value)
-        along = (grad * out).sum(dim=-1, keepdim=True)
+        operation = torch.ops.dcs_common.attend_by_products_backward
+        to_query, to_key, to_value = operation(grad, *ctx.saved_tensors)
+        return to_query, to_key, to_value, None
+
+
+# Operations of their own in torch's eyes: what runs on tensors without values, to learn what a
+# step costs, passes them at one go, however many pieces they take.
+torch.library.define(
+    "dcs_common::attend_by_products",
+    "(Tensor query, Tensor key, Tensor value, Tensor? mask) -> Tensor",
+)
+torch.library.define(
+    "dcs_common::attend_by_products_backward",
+    "(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor? mask, Tensor out)"
+    " -> (Tensor, Tensor, Tensor)",
+)
+
+
+@torch.library.impl("dcs_common::attend_by_products", "CPU")
+def _forward(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    out = torch.empty_like(query, memory_format=torch.contiguous_format)
+    with torch.autocast("cpu", enabled=False):
         for some, rows in _pieces(query, key):
             weights = _weights(query, key, mask, some, rows)
-            part = grad[some, rows]
-            to_value[some].baddbmm_(weights.mT, part)
-            to_logits = torch.bmm(part, value[some].mT).sub_(along[some, rows]).mul_(weights)
-            torch.bmm(to_logits, key[some], out=to_query[some, rows])
-            to_key[some].baddbmm_(to_logits.mT, query[some, rows])
-        return to_query, to_key, to_value, None
+            torch.bmm(weights, value[some], out=out[some, rows])
+    return out
+
+
+@torch.library.impl("dcs_common::attend_by_products_backward", "CPU")
+def _backward(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, out: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    to_query = torch.empty_like(query)  # each row is written once, the others are sums
+    to_key, to_value = torch.zeros_like(key), torch.zeros_like(value)
+    along = (grad * out).sum(dim=-1, keepdim=True)
+    for some, rows in _pieces(query, key):
+        weights = _weights(query, key, mask, some, rows)
+        part = grad[some, rows]
+        to_value[some].baddbmm_(weights.mT, part)
+        to_logits = torch.bmm(part, value[some].mT).sub_(along[some, rows]).mul_(weights)
+        torch.bmm(to_logits, key[some], out=to_query[some, rows])
+        to_key[some].baddbmm_(to_logits.mT, query[some, rows])
+    return to_query, to_key, to_value
+
+
+@torch.library.register_fake("dcs_common::attend_by_products")
+def _(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    return torch.empty_like(query, memory_format=torch.contiguous_format)
+
+
+@torch.library.register_fake("dcs_common::attend_by_products_backward")
+def _(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, out: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+@register_flop_formula(torch.ops.dcs_common.attend_by_products)
+def _(query: torch.Size, key: torch.Size, *_: Any, **__: Any) -> int:
+    return _flops_of_a_product(query, key) * 2
+
+
+@register_flop_formula(torch.ops.dcs_common.attend_by_products_backward)
+def _(grad: torch.Size, query: torch.Size, key: torch.Size, *_: Any, **__: Any) -> int:
+    return _flops_of_a_product(query, key) * 5
+
+
+def _flops_of_a_product(query: torch.Size, key: torch.Size) -> int:
+    batch, num_queries, channels = query
+    return 2 * batch * num_queries * key[1] * channels
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None, some: slice, rows: slice) -> Tensor:

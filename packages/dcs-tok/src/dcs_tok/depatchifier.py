@@ -127,8 +127,7 @@ class Depatchifier(nn.Module):
         layer is: the adaptive weight of Eq. 6 asks for its gradient before the backward pass,
         which must not compute everything again and keep it.
         """
-        x = call(self._features, latents, shared, recompute=recompute)
-        return self.pixels_out(self.norm(x))
+        return self.pixels_out(call(self._features, latents, shared, recompute=recompute))
 
     def _features(self, latents: Tensor, shared: PixelQueries) -> Tensor:
         latents = self.latents_in(latents)
@@ -154,4 +153,4 @@ class Depatchifier(nn.Module):
                 pixels_only=last,
             )
             x = block.finish(x, attended)
-        return x
+        return self.norm(x)

@@ -37,6 +37,7 @@ class PatchStage:
         max_memory: bytes for what is alive at once.
         recompute: keep only the inputs of patch networks for the backward pass.
         on_progress: called with (patches just done, patches in all).
+        patches_at_once: of the patch networks; None chooses it.
         shared: pixel queries by patch shape, kept between previews.
     """
 
@@ -49,6 +50,7 @@ class PatchStage:
     max_memory: int
     recompute: bool = False
     on_progress: Progress | None = None
+    patches_at_once: int | None = None
     shared: dict[PatchGroup, PixelQueries] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -171,6 +173,7 @@ class PatchStage:
             3 * group.pixels_per_patch,
             self.like.element_size(),
             self.max_memory,
+            self.patches_at_once,
             on_cpu=self.like.device.type == "cpu",
         )
 

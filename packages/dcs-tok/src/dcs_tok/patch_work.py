@@ -33,6 +33,7 @@ def plan_work(
     floats_per_patch: int,
     element_size: int,
     max_memory: int,
+    patches_at_once: int | None = None,
     *,
     on_cpu: bool = True,
 ) -> WorkPlan:
@@ -45,11 +46,14 @@ def plan_work(
         element_size: bytes of one value.
         max_memory: the ceiling for what is alive at once beside inputs, outputs and weights;
             a single patch may need more.
+        patches_at_once: no more than these, in place of what fills the cache.
         on_cpu: keep pieces within the processor's cache.
     """
     activation = tokens_per_patch * width * element_size
     at_once = max(1, max_memory // 2 // (activation * _LIVE_ACTIVATIONS))
-    if on_cpu:
+    if patches_at_once is not None:
+        at_once = min(at_once, patches_at_once)
+    elif on_cpu:
         at_once = min(at_once, max(1, _CACHE_BYTES // activation))
     # Cutting out, resampling and putting back hold about four copies of the pixels.
     in_memory = max(1, max_memory // 2 // (4 * floats_per_patch * element_size))

@@ -58,6 +58,8 @@ class DCSTok(PretrainedModel):
     Attributes:
         max_memory: bytes that patch networks and resampling may hold at once, beside inputs,
             outputs, weights and the trunk's activations.
+        patches_at_once: patches that go through the patch networks at once, if memory allows;
+            None takes as many as the processor's cache holds, or an accelerator's memory.
         on_progress: called with (patches just done, patches in all) during work.
         checkpoint_activations: in training, keep the inputs of networks and blocks alone and
             compute the rest again on the way back.
@@ -75,6 +77,7 @@ class DCSTok(PretrainedModel):
         config = dcs_tok_b() if config is None else config
         super().__init__(config)
         self.max_memory = DEFAULT_MAX_MEMORY
+        self.patches_at_once: int | None = None
         self.on_progress: Progress | None = None
         self.checkpoint_activations = False
         self.pixel_tokens = PixelTokens(config)
@@ -130,6 +133,7 @@ class DCSTok(PretrainedModel):
             self.max_memory,
             self.checkpoint_activations,
             self.on_progress,
+            self.patches_at_once,
         )
 
     def _canonical_stage(self, kind: Literal["still", "moving"]) -> CanonicalStage | None:

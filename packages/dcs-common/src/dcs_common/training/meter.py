@@ -12,8 +12,7 @@ from torch.utils.flop_counter import flop_registry
 
 _aten = torch.ops.aten
 # Attention on a CPU is missing from torch's list; its arguments start like those of the other.
-_FORMULAS: dict[Any, Callable[..., int]] = {
-    **flop_registry,
+_MISSING: dict[Any, Callable[..., int]] = {
     _aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
         _aten._scaled_dot_product_flash_attention
     ],
@@ -45,7 +44,8 @@ class Meter(TorchDispatchMode):
     ) -> Any:
         """Run an operation and count it."""
         out = func(*args, **(kwargs or {}))
-        formula = _FORMULAS.get(func._overloadpacket)
+        packet = func._overloadpacket
+        formula = _MISSING.get(packet) or flop_registry.get(packet)
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         for leaf in tree_leaves(out):

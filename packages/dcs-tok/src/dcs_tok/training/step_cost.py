@@ -12,6 +12,7 @@ Not counted: the way from the pixels back to the last layer, which the adaptive 
 goes twice more. Nearly nothing where pixels are tokens, a resampling where they are canonical.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -124,8 +125,8 @@ class _Measurement:
         patch_bytes, at_once = 0.0, 0
         if model.patchifier is not None:
             # The transient is that of a piece of patches, which has a size of its own.
-            at_once = self._patches_at_once(self.on_cpu)
-            patch_bytes = large[1].transient / min(large[0], self._patches_at_once(True))
+            at_once = self._patches_at_once()
+            patch_bytes = large[1].transient / self._largest_piece(grids[1])
             small, large = ((x, replace(cost, transient=0.0)) for x, cost in (small, large))
         return StepCost(
             patches,
@@ -146,8 +147,8 @@ class _Measurement:
         n, weights = self.recipe.model.num_levels, self.recipe.levels.weights
         return float(level_probabilities(n, weights).max())
 
-    def _patches_at_once(self, on_cpu: bool) -> int:
-        """Return how many patches go through the patch networks at once."""
+    def _patches_at_once(self) -> int:
+        """Return how many patches go through the patch networks at once in the run."""
         model, geometry = self.recipe.model, self.geometry
         tokens = pixels = max(
             ceil(Fraction(frames) / segments) * ceil(size[0] / rows) * ceil(size[1] / columns)
@@ -167,7 +168,7 @@ class _Measurement:
             3 * pixels,
             4,
             DEFAULT_MAX_MEMORY,
-            on_cpu=on_cpu,
+            on_cpu=self.on_cpu,
         ).patches_at_once
 
     def _autocast(self) -> torch.autocast:
@@ -198,6 +199,8 @@ class _Measurement:
             for name, parameter in tok.named_parameters():
                 parameter.requires_grad_(name not in tok.encoding_half())
         tok.checkpoint_activations = self.recompute
+        # All patches of a shape at once: their work is the same in any pieces, and is found in one.
+        tok.max_memory = tok.patches_at_once = sys.maxsize
         frames = () if geometry.fps is None else (geometry.frames,)
         pixels = torch.zeros(1, 3, *frames, *geometry.size)  # real: their values are looked at
         # Level counts matter little to patch networks, and a few patches would not show their mean.
@@ -217,6 +220,20 @@ class _Measurement:
 
         precision = self.recipe.training.precision
         return levels.numel(), measured_pass(forward, tok, [pixels], precision)
+
+    def _largest_piece(self, small: int) -> int:
+        """Return how many patches of a small grid are worked through together at most."""
+        geometry = self._shrunk(small)
+        return max(
+            len(group.rows) * len(group.columns)
+            for side in (
+                (geometry.size, geometry.frames, geometry.fps),
+                (geometry.target_size, geometry.target_frames, geometry.target_fps),
+            )
+            for group in source_grid(
+                *side, patches=small, segments_per_second=self.recipe.model.segments_per_second
+            ).groups
+        )
 
     def _shrunk(self, small: int) -> BatchGeometry:
         """Return the geometry on a small grid with about as many pixels a patch."""
