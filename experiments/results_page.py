@@ -4,7 +4,8 @@
 
 Copies each run's record (as `NAME.json`) and plots (into `NAME/`) beside the other records, then
 rebuilds `index.html` there and the part of `docs/results.md` between its two markers. Without run
-folders it rebuilds both from the records that are there. The same records give the same bytes.
+folders it rebuilds both from the records that are there. The same records give the same bytes. Runs
+of one experiment on data of one's own, or with another preset, stand beside the run without flags.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def _build(
     runs: Sequence[Path], folder: Path, results: Path, check: bool, differing: list[Path]
 ) -> str:
     given = [read_run(run) for run in runs]
-    collected = read_collected(folder) | {part.record.experiment: part for part in given}
+    collected = read_collected(folder) | {part.record.name: part for part in given}
     files = built_files(collected, folder, results)
     stale = stale_files(files, folder)
     changed = [path for path, data in files.items() if not _holds(path, data)]

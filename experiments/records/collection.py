@@ -33,7 +33,7 @@ def read_run(folder: Path) -> Evidence:
 
 
 def read_collected(folder: Path) -> dict[str, Evidence]:
-    """Read every record `NAME.json` of a folder and the plots in `NAME/`, by experiment.
+    """Read every record `NAME.json` of a folder and the plots in `NAME/`, by name.
 
     Raises:
         ValueError: if the folder does not exist, a record is damaged, misnamed, or lacks a plot.
@@ -46,10 +46,10 @@ def read_collected(folder: Path) -> dict[str, Evidence]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         evidence = _read(path, folder / path.stem)
-        if evidence.record.experiment != path.stem:
+        if evidence.record.name != path.stem:
             raise ValueError(
                 f"A record must be named after its experiment, but {path} is of "
-                f"{evidence.record.experiment}. Rename it to {evidence.record.experiment}.json."
+                f"{evidence.record.name}. Rename it to {evidence.record.name}.json."
             )
         found[path.stem] = evidence
     return found
@@ -61,14 +61,14 @@ def built_files(
     """Return every file that follows from the records, with its content.
 
     Args:
-        collected: by experiment.
+        collected: by name.
         folder: of the records, plots and page.
         results: the results page; what stands outside its two markers stays as it is.
 
     Raises:
         ValueError: if the results page is missing or lacks a marker.
     """
-    judged = judge({name: evidence.record for name, evidence in collected.items()})
+    judged = judge([evidence.record for evidence in collected.values()])
     files = {}
     for name, evidence in sorted(collected.items()):
         files[folder / f"{name}.json"] = evidence.content

@@ -48,10 +48,15 @@ def results_text(judged: Sequence[Judged], *, records_at: str) -> str:
         judged: all experiments.
         records_at: the folder of records, relative to the results page.
     """
-    rows = []
+    rows, repeats = [], []
     for part in judged:
-        where = f"[{part.experiment}](#{part.experiment})" if part.record else part.experiment
-        rows += [[*_claim_cells(claim), where] for claim in part.claims]
+        where = f"[{part.name}](#{part.name})" if part.record else part.name
+        for claim in part.claims:
+            cells = _claim_cells(claim)
+            if part.is_repeat:
+                repeats.append([cells[0], *cells[3:], where])
+            else:
+                rows.append([*cells, where])
     numbers = counts(judged)
     said = ", ".join(f"{numbers[verdict]} {verdict}" for verdict in VERDICTS if numbers[verdict])
     parts = [
@@ -59,12 +64,15 @@ def results_text(judged: Sequence[Judged], *, records_at: str) -> str:
         f"to open in a browser: [index.html]({PurePosixPath(records_at, 'index.html')}).",
         _table(["claim", "source", "paper", "ours", "verdict", "experiment"], rows),
     ]
-    parts += [_section(part.record, records_at) for part in judged if part.record]
+    if repeats:
+        parts += [
+            "Again, on other data:",
+            _table(["claim", "ours", "verdict", "experiment"], repeats),
+        ]
+    parts += [_section(part, part.record, records_at) for part in judged if part.record]
     left = [part for part in judged if not part.record]
     if left:
-        lines = [
-            f"- `python experiments/{part.experiment}.py`: {_line(part.title)}" for part in left
-        ]
+        lines = [f"- `python experiments/{part.name}.py`: {_line(part.title)}" for part in left]
         parts += ["### Experiments that were not run", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
@@ -110,17 +118,17 @@ def code_text(record: Record) -> str:
     return ", ".join([*parts, f"Python {record.python}"])
 
 
-def _section(record: Record, records_at: str) -> str:
+def _section(part: Judged, record: Record, records_at: str) -> str:
     folder = PurePosixPath(records_at)
     parts = [
-        f'<a id="{record.experiment}"></a>\n\n### {_line(record.title)}',
+        f'<a id="{part.name}"></a>\n\n### {_line(part.title)}',
         run_text(record),
         *_tables(record.tables),
     ]
     if record.notes:
         parts.append("\n".join(f"- {_line(note)}" for note in record.notes))
-    links = [f"[{name}]({folder / record.experiment / name})" for name in _names(record)]
-    links.append(f"[record]({folder / f'{record.experiment}.json'})")
+    links = [f"[{name}]({folder / record.name / name})" for name in _names(record)]
+    links.append(f"[record]({folder / f'{record.name}.json'})")
     parts.append(f"Plots and pictures: {', '.join(links)}." if links[1:] else f"{links[0]}.")
     return "\n\n".join(parts)
 

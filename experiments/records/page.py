@@ -26,11 +26,11 @@ def page(judged: Sequence[Judged], figures: Mapping[str, Mapping[str, bytes]]) -
 
     Args:
         judged: all experiments.
-        figures: by experiment and name, the files of its plots and pictures.
+        figures: by record and name, the files of its plots and pictures.
     """
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     sections = "".join(
-        _experiment(part, part.record, figures[part.experiment]) for part in judged if part.record
+        _experiment(part, part.record, figures[part.name]) for part in judged if part.record
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
@@ -44,6 +44,9 @@ def page(judged: Sequence[Judged], figures: Mapping[str, Mapping[str, bytes]]) -
 def _head(judged: Sequence[Judged]) -> str:
     run = [part.record for part in judged if part.record]
     took = f", {duration(sum(record.seconds or 0 for record in run))} in all" if run else ""
+    first = [part for part in judged if not part.is_repeat]
+    again = counted(len(judged) - len(first), "run")
+    more = f", {again} more on other data" if len(judged) > len(first) else ""
     tiles = "".join(
         f'<li class="{_STYLES[verdict]}"><b>{number}</b> {verdict}</li>'
         for verdict, number in counts(judged).items()
@@ -55,7 +58,8 @@ def _head(judged: Sequence[Judged]) -> str:
         "Diffusion Model</i>, each a command. The paper’s value stands beside ours. Most runs are "
         "small: they test the sign of a claim, not its size.</p>\n"
         f'<ul class="tiles">{tiles}</ul>\n'
-        f'<p class="note">{len(run)} of {counted(len(judged), "experiment")} run{took}.</p>\n'
+        f'<p class="note">{sum(part.record is not None for part in first)} of '
+        f"{counted(len(first), 'experiment')} run{more}{took}.</p>\n"
     )
 
 
@@ -64,7 +68,7 @@ def _verdicts(judged: Sequence[Judged]) -> str:
     for part in judged:
         if not part.claims:
             continue
-        link = f'<a href="#{part.experiment}">{_title(part)}</a>' if part.record else _title(part)
+        link = f'<a href="#{part.name}">{_title(part)}</a>' if part.record else _title(part)
         rows.append(f'<tr class="group"><th colspan="4" scope="rowgroup">{link}</th></tr>\n')
         rows += [_claim(claim) for claim in part.claims]
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("Claim", "Paper", "Here", ""))
@@ -100,7 +104,7 @@ def _experiment(part: Judged, record: Record, files: Mapping[str, bytes]) -> str
     if notes:
         notes = f'<h3>Read with care</h3>\n<ul class="note">{notes}</ul>\n'
     return (
-        f'<section class="experiment" id="{escape(part.experiment)}">\n<h2>{_title(part)}</h2>\n'
+        f'<section class="experiment" id="{escape(part.name)}">\n<h2>{_title(part)}</h2>\n'
         f'<p class="note"><b>The paper:</b> {_text(record.paper)}</p>\n{claims}{drawn}'
         f"{''.join(map(_table, record.tables))}{notes}{_how(record)}</section>\n"
     )
@@ -112,7 +116,7 @@ def _figure(figure: FigureFile, record: Record, data: bytes) -> str:
     if kind == ".svg" and (found := _SVG_WIDTH.search(data)) and float(found[1]) > _WIDE:
         style += " wide"
     name = figure.caption or PurePosixPath(figure.file).stem.replace("-", " ").replace("_", " ")
-    place = escape(f"{record.experiment}/{figure.file}")
+    place = escape(f"{record.name}/{figure.file}")
     caption = f"<figcaption>{_text(figure.caption)}</figcaption>" if figure.caption else ""
     return (
         f'<figure class="{style}"><a href="{place}"><img src="{place}" alt="{escape(name)}"/></a>'
@@ -178,7 +182,7 @@ def _how(record: Record) -> str:
 
 def _left(judged: Sequence[Judged]) -> str:
     items = "".join(
-        f"<li>{_title(part)}<pre>python experiments/{escape(part.experiment)}.py</pre></li>\n"
+        f"<li>{_title(part)}<pre>python experiments/{escape(part.name)}.py</pre></li>\n"
         for part in judged
         if not part.record
     )

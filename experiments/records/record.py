@@ -1,6 +1,7 @@
 """The record of a run: what was run, on what, how long it took and what it found, as one file."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -46,7 +47,7 @@ class Record:
     """A run and its report.
 
     Attributes:
-        experiment: its name, that of its file.
+        experiment: its name.
         title, paper: what it reproduces, and what the paper reports.
         preset: "tiny" or "paper".
         command: that runs it again, with names in place of paths.
@@ -78,6 +79,23 @@ class Record:
     claims: tuple[Claim, ...]
     figures: tuple[FigureFile, ...]
     notes: tuple[str, ...]
+
+    @property
+    def conditions(self) -> str:
+        """What sets the run apart from the experiment's own without flags; empty for that one."""
+        uses = {part.use for part in self.data}
+        use = "held-out" if "held-out" in uses else "data"
+        names = [part.name for part in self.data if part.use == use]
+        parts = [] if self.preset == "tiny" else [f"preset {self.preset}"]
+        parts += [f"on {', '.join(names)}"] if names else []
+        return ", ".join(parts)
+
+    @property
+    def name(self) -> str:
+        """The name of its file and of its part of pages: runs on other data stand side by side."""
+        words = re.findall("[a-z0-9_.]+", self.conditions.lower())
+        kept = [word for word in words if word not in ("preset", "on")]
+        return "-".join([self.experiment, *kept])
 
     @property
     def seconds(self) -> float | None:

@@ -1,7 +1,7 @@
 """Every claim and what became of it, claims without a record included."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from records.cells import NOT_RUN
@@ -12,41 +12,55 @@ from records.report import VERDICTS, Claim, Verdict
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """An experiment and its claims.
+    """An experiment and its claims, or a further run of it.
 
     Attributes:
-        experiment: its name.
-        title: what it reproduces.
+        name: of the record, or of the experiment without one.
+        title: what it reproduces, and under which conditions.
         claims: those of its record, then those of the paper that no record answers.
         record: None where it was not run.
+        is_repeat: whether the experiment has a run before this one, whose verdicts count.
     """
 
-    experiment: str
+    name: str
     title: str
     claims: tuple[Claim, ...]
     record: Record | None
+    is_repeat: bool = False
 
 
-def judge(records: Mapping[str, Record]) -> list[Judged]:
-    """Return every experiment, listed ones first, whether it was run or not."""
-    answered = {claim.key for record in records.values() for claim in record.claims}
+def judge(records: Collection[Record]) -> list[Judged]:
+    """Return every experiment, listed ones first, whether it was run or not.
+
+    Of several runs of one, that at the paper's scale comes first, then that without flags.
+    """
+    answered = {claim.key for record in records for claim in record.claims}
     listed = {experiment.name: experiment for experiment in EXPERIMENTS}
-    others = [name for name in sorted(records) if name not in listed]
+    others = sorted({record.experiment for record in records} - listed.keys())
     judged = []
     for name in (*listed, *others):
-        record = records.get(name)
-        found = record.claims if record else ()
+        runs = [record for record in records if record.experiment == name]
+        runs.sort(key=lambda run: (run.preset != "paper", bool(run.data), run.name))
         open_claims = _open(listed[name], answered) if name in listed else ()
-        title = record.title if record else listed[name].title
-        judged.append(
-            Judged(experiment=name, title=title, claims=(*found, *open_claims), record=record)
-        )
+        if not runs:
+            title = listed[name].title
+            judged.append(Judged(name=name, title=title, claims=open_claims, record=None))
+        judged += [
+            Judged(
+                name=run.name,
+                title=f"{run.title} ({run.conditions})" if run.conditions else run.title,
+                claims=run.claims if number else (*run.claims, *open_claims),
+                record=run,
+                is_repeat=number > 0,
+            )
+            for number, run in enumerate(runs)
+        ]
     return judged
 
 
 def counts(judged: Iterable[Judged]) -> dict[Verdict, int]:
-    """Return how many claims have each verdict, in the order of verdicts."""
-    found = Counter(claim.verdict for part in judged for claim in part.claims)
+    """Return how many claims have each verdict, in the order of verdicts; repeats do not count."""
+    found = Counter(claim.verdict for part in judged if not part.is_repeat for claim in part.claims)
     return {verdict: found[verdict] for verdict in VERDICTS}
 
 

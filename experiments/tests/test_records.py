@@ -11,6 +11,7 @@ import torch
 from records import EXPERIMENTS, Claim, Picture, Plot, Report, Table
 from records.cells import cell_text, duration, number_columns, size
 from records.claims import CLAIMS
+from records.data_summary import DataSummary
 from records.record import Record
 from records.verdicts import counts, judge
 
@@ -49,6 +50,10 @@ def record(experiment: str, *claims: Claim) -> Record:
         figures=(),
         notes=(),
     )
+
+
+def data_summary(use: str, name: str) -> DataSummary:
+    return DataSummary(use=use, name=name, files=1, bytes=1, sha256=None, of="contents")
 
 
 def test_a_verdict_is_one_of_four() -> None:
@@ -173,8 +178,8 @@ def test_listed_experiments_are_files_and_files_are_listed() -> None:
 
 
 def test_without_records_every_claim_was_not_run() -> None:
-    judged = judge({})
-    assert [part.experiment for part in judged] == [part.name for part in EXPERIMENTS]
+    judged = judge([])
+    assert [part.name for part in judged] == [part.name for part in EXPERIMENTS]
     assert counts(judged) == {
         "reproduced in sign": 0,
         "not reproduced": 0,
@@ -185,10 +190,7 @@ def test_without_records_every_claim_was_not_run() -> None:
 
 def test_a_record_answers_by_key_and_leaves_the_rest_open() -> None:
     answer = replace(CLAIM, key="denoising-inflates")
-    judged = {
-        part.experiment: part
-        for part in judge({"ablation_margin": record("ablation_margin", answer, CLAIM)})
-    }
+    judged = {part.name: part for part in judge([record("ablation_margin", answer, CLAIM)])}
     claims = judged["ablation_margin"].claims
     assert claims[:2] == (answer, CLAIM)
     assert [claim.key for claim in claims[2:]] == [
@@ -204,6 +206,38 @@ def test_a_record_answers_by_key_and_leaves_the_rest_open() -> None:
 def test_another_experiment_may_answer() -> None:
     """What one record answers is nowhere "not run", and experiments of one's own are shown last."""
     answer = replace(CLAIM, key="no-fragments")
-    judged = judge({"mine": record("mine", answer)})
-    assert (judged[-1].experiment, judged[-1].claims) == ("mine", (answer,))
+    judged = judge([record("mine", answer)])
+    assert (judged[-1].name, judged[-1].claims) == ("mine", (answer,))
     assert [claim.key for part in judged for claim in part.claims].count("no-fragments") == 1
+
+
+def test_runs_on_other_data_stand_after_the_one_without_flags_and_are_not_counted() -> None:
+    answer, other = replace(CLAIM, key="same-cost"), replace(CLAIM, verdict="not reproduced")
+    plain = record("coarse_to_fine", answer)
+    train, held_out = (
+        data_summary(use, name) for use, name in (("data", "a"), ("held-out", "K 1"))
+    )
+    again = replace(record("coarse_to_fine", other), data=(train, held_out))
+    assert (plain.name, plain.conditions) == ("coarse_to_fine", "")
+    assert (again.name, again.conditions) == ("coarse_to_fine-k-1", "on K 1")
+    judged = [part for part in judge([again, plain]) if part.record]
+    assert [(part.name, part.is_repeat) for part in judged] == [
+        ("coarse_to_fine", False),
+        ("coarse_to_fine-k-1", True),
+    ]
+    assert judged[1].title == "Title of coarse_to_fine (on K 1)"
+    assert judged[1].claims == (other,)
+    assert counts(judged)["not reproduced"] == 0
+    assert counts(judge([again]))["not reproduced"] == 1  # alone it is the run that counts
+
+
+def test_a_run_at_the_papers_scale_comes_first() -> None:
+    plain = record("coarse_to_fine", CLAIM)
+    paper = replace(plain, preset="paper", data=(data_summary("data", "train"),))
+    assert (paper.name, paper.conditions) == (
+        "coarse_to_fine-paper-train",
+        "preset paper, on train",
+    )
+    judged = [part for part in judge([plain, paper]) if part.record]
+    assert [part.name for part in judged] == [paper.name, plain.name]
+    assert [part.is_repeat for part in judged] == [False, True]

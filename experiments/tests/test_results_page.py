@@ -38,7 +38,9 @@ def run(tmp_path: Path, written: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "coarse_to_fine-tiny"))
 
 
-def write_run(folder: Path, ours: str = "1.03 ± 0.02", plot: str = "time") -> None:
+def write_run(
+    folder: Path, ours: str = "1.03 ± 0.02", plot: str = "time", held_out: tuple[str, ...] = ()
+) -> None:
     figure = Figure(figsize=(3, 2))
     figure.subplots().plot([1, 2])
     claim = Claim(
@@ -59,7 +61,7 @@ def write_run(folder: Path, ours: str = "1.03 ± 0.02", plot: str = "time") -> N
     )
     about = {"name": "coarse_to_fine", "title": "Figure 5", "paper": "Equal.", "seeds": {"tiny": 2}}
     stages = [{"stage": "time", "arguments": {"steps": 4}, "seconds": 61.0}]
-    write(folder, about, Options(seeds=2), stages, found)
+    write(folder, about, Options(seeds=2, held_out=held_out), stages, found)
 
 
 def build(docs: Path, *arguments: object) -> int:
@@ -120,6 +122,38 @@ def test_a_run_is_collected_and_shown(
     assert "`python experiments/coarse_to_fine.py`: the photos that ship with scikit-image" in text
     assert "1 stage, 61 s in all" in text
     assert "(experiments/coarse_to_fine/time.svg)" in text
+
+
+def test_a_run_on_other_data_stands_beside_the_first(
+    docs: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, other = tmp_path / "kodak", tmp_path / "other"
+    photos.mkdir()
+    (photos / "1.png").write_bytes(b"1")
+    other.mkdir()
+    write_run(other, ours="1.11 ± 0.01", held_out=(str(photos),))
+    assert build(docs, other, run) == 0
+    experiments = docs / "experiments"
+    name = "coarse_to_fine-kodak"
+    assert (experiments / f"{name}.json").read_bytes() == (other / "record.json").read_bytes()
+    assert (experiments / name / "time.svg").is_file()
+    assert (experiments / "coarse_to_fine" / "time.svg").is_file()
+    text = (docs / "results.md").read_text()
+    first, again = (text.index(ours) for ours in ("1.03 ± 0.02", "1.11 ± 0.01"))
+    assert first < text.index("Again, on other data:") < again
+    assert (
+        "| As cheap \\| &lt;b>& whole&lt;/b> | 1.11 ± 0.01 | **reproduced in sign** | "
+        f"[{name}](#{name}) |" in text
+    )
+    assert f'<a id="{name}"></a>\n\n### Figure 5 (on kodak)' in text
+    assert "1 reproduced in sign" in text
+    page = (experiments / "index.html").read_text()
+    assert "<b>1</b> reproduced in sign</li>" in page
+    assert "1 run more on other data, 2 min in all" in page
+    found = Balance()
+    found.feed(page)
+    assert {"coarse_to_fine", name} <= found.ids
+    assert build(docs, "--check") == 0
 
 
 def test_the_page_is_whole_and_names_what_lies_beside_it(docs: Path, run: Path) -> None:
