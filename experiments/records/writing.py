@@ -103,7 +103,7 @@ def _command(
     for name, use in _PATHS.items():
         if given[name]:
             words += [f"--{use}", *(Path(path).resolve().name for path in given[name])]
-    if options.seeds != experiment.get("seeds", {}).get(options.preset):
+    if options.seeds != experiment.get("seeds", {}).get(options.preset, 1):
         words += ["--seeds", str(options.seeds)]
     if options.device != "cpu":
         words += ["--device", options.device]

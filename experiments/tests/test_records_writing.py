@@ -104,7 +104,8 @@ def test_the_command_says_what_differs_from_a_flagless_run(tmp_path: Path) -> No
     assert command(data=(str(data),), seeds=3, device="cuda") == (
         "python experiments/toy.py --data 'my photos' --seeds 3 --device cuda"
     )
-    assert command(preset="paper", seeds=1) == "python experiments/toy.py --preset paper --seeds 1"
+    assert command(preset="paper", seeds=1) == "python experiments/toy.py --preset paper"
+    assert command(preset="paper", seeds=2) == "python experiments/toy.py --preset paper --seeds 2"
 
 
 def test_digests_are_those_of_sha256sum_and_know_no_place(tmp_path: Path) -> None:
