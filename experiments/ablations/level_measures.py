@@ -1,7 +1,7 @@
 """What the levels of a tokenizer hold: their deviations, and PSNR by how many are kept."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from os import PathLike
 from statistics import fmean
 
 import torch
@@ -10,42 +10,41 @@ from torch import Tensor
 from dcs_common.psnr import psnr
 from dcs_common.resample import resize
 from dcs_tok import DCSTok
-from dcs_tok.pictures import read_picture
+from dcs_tok.data.sources import SampleOpener, find_samples
 from dcs_tok.training.latent_statistics import LatentStatistics
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
-
-def held_out_crops(folders: Sequence[Path], size: int, count: int = 64) -> Tensor:
+def held_out_crops(sources: Sequence[str | PathLike[str]], size: int, count: int = 64) -> Tensor:
     """Return square crops (count, 3, size, size) of pictures, at places spread over each.
 
     They are not resampled, as the windows of training are not, but where a picture is smaller.
 
+    Args:
+        sources: folders, zips and files of pictures.
+        size: in pixels.
+        count: of them, as many of each picture as it takes.
+
     Raises:
         ValueError: if there are no pictures.
     """
-    paths = picture_files(folders)
-    if not paths:
+    found = find_samples(sources, ("picture",))
+    if not found:
         raise ValueError(
             "Pictures to measure on must be PNG, JPEG or WebP files, but there are none in "
-            f"{', '.join(map(str, folders))}. Name other folders with `--held-out`."
+            f"{', '.join(map(str, sources))}. Name other folders with `--held-out`."
         )
-    each = -(-count // len(paths))
-    crops = [crop for path in paths for crop in _crops(read_picture(path).pixels, size, each)]
+    # Of more pictures than crops, every so many, so that no part of a data set decides alone.
+    found = found[:: max(1, len(found) // count)][:count]
+    each, opener = -(-count // len(found)), SampleOpener()
+    crops = [
+        crop
+        for sample in found
+        for crop in _crops(opener.read_picture(sample).float() / 255, size, each)
+    ]
     return torch.stack(crops[:count])
 
 
-def picture_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the pictures among files and in folders with all below them, by name within each."""
-    files: list[Path] = []
-    for path in paths:
-        inside = [path] if path.is_file() else sorted(path.rglob("*"))
-        files += [file for file in inside if file.suffix.lower() in ENDINGS]
-    return files
-
-
 def _crops(pixels: Tensor, size: int, count: int) -> list[Tensor]:
-    pixels = pixels.reshape(3, *pixels.shape[-2:])
     height, width = pixels.shape[-2:]
     side = min(size, height, width)
     crops = []

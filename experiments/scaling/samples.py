@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor
 
-from ablations.level_measures import picture_files
 from dcs_eval.comparison.short_side import at_short_side
+from dcs_tok.data.sources import SampleOpener, find_samples
 from dcs_tok.patch_moments import detail
-from dcs_tok.pictures import read_picture
 from launching import Options
 
 BUNDLED = (
@@ -74,16 +73,19 @@ def each_sample(
     """Yield samples one after another, so that any number of photos fits into memory.
 
     Args:
-        options: ``held_out`` names folders and files; without it, scikit-image's photos.
+        options: ``held_out`` names folders, zips and files; without it, scikit-image's photos.
         most: at most so many, spread over all that there are.
         least: photos with a shorter side are left out.
         largest: S at most.
     """
     photos: Iterator[tuple[str, Tensor]]
     if options.held_out:
-        paths = picture_files([Path(path) for path in options.held_out])
-        chosen = paths if most is None else paths[:: max(1, len(paths) // most)][:most]
-        photos = ((path.stem, read_picture(path).pixels) for path in chosen)
+        found, opener = find_samples(options.held_out, ("picture",)), SampleOpener()
+        chosen = found if most is None else found[:: max(1, len(found) // most)][:most]
+        photos = (
+            (PurePosixPath(one.name).stem, opener.read_picture(one)[None].float() / 255)
+            for one in chosen
+        )
     else:
         photos = ((name, native_photo(name)) for name in BUNDLED)
     for name, pixels in photos:

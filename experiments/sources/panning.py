@@ -5,18 +5,12 @@ alone, and the last frame is the path's end. So a clip at 24 fps is every second
 clip at 48 fps, tail-aligned as the paper's clips are (Fig. 14b).
 """
 
-from collections.abc import Sequence
-from os import PathLike
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from dcs_common.geometry import Rate, exact_rate
 from dcs_common.resample import resize
-from dcs_tok.clips import write_clip
-from dcs_tok.pictures import read_picture
 
 WINDOW = 0.7
 """The window's sides over those of the largest rectangle of its shape that the photo holds."""
@@ -97,45 +91,3 @@ def _catmull_rom(t: float) -> tuple[float, float, float, float]:
         ((-1.5 * t + 2.0) * t + 0.5) * t,
         (0.5 * t - 0.5) * t * t,
     )
-
-
-def write_panned_clips(
-    photos: Sequence[str | PathLike[str]],
-    folder: Path,
-    *,
-    seconds: float,
-    fps: Rate,
-    size: tuple[int, int],
-    clips_per_photo: int = 1,
-    seed: int = 0,
-) -> tuple[Path, ...]:
-    """Write mp4 clips of photos' files into a folder, and return their paths.
-
-    They are named after photo, frame rate and number. A clip that is there already is kept, and
-    each appears when it is whole, so that a stage that was stopped goes on.
-
-    Args:
-        photos: paths of pictures.
-        folder: where clips go; made if missing.
-        seconds, fps, size: as for :func:`panned_clip`.
-        clips_per_photo: how many of each photo, with paths of their own.
-        seed: draws the paths; photo and number are mixed in.
-
-    Raises:
-        ValueError: if PyAV is missing, a photo cannot be read, or :func:`panned_clip` refuses.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    rate = str(exact_rate(fps)).replace("/", "-")
-    paths = []
-    for place, photo in enumerate(photos):
-        pixels: Tensor | None = None
-        for number in range(clips_per_photo):
-            path = folder / f"{Path(photo).stem}-{rate}fps-{number}.mp4"
-            paths.append(path)
-            if path.exists():
-                continue
-            pixels = read_picture(photo).pixels[0] if pixels is None else pixels
-            own_seed = seed + 1000 * place + number
-            clip = panned_clip(pixels, seconds=seconds, fps=fps, size=size, seed=own_seed)
-            write_clip(path, clip, fps)
-    return tuple(paths)

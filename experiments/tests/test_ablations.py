@@ -1,5 +1,6 @@
 """The ablations: what differs between their runs, what their verdicts follow from."""
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +149,23 @@ def test_a_small_run_trains_resumes_and_is_measured(tmp_path: Path) -> None:
         decoded = tok.decode(before, levels=2)
     by_hand = sum(psnr(a, b) for a, b in zip(decoded, crops, strict=True)) / 3
     assert psnr_by_levels(tok, crops)[1] == pytest.approx(by_hand, abs=1e-3)
+
+
+@pytest.mark.parametrize(("pictures", "count"), [(3, 7), (9, 4)])
+def test_crops_of_a_zip_are_those_of_its_folder_and_of_all_its_parts(
+    pictures: int, count: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(pictures):
+        write_picture(folder / f"{number}.png", torch.full((3, 20, 30), number / 10))
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+    crops = held_out_crops([folder], 16, count)
+    assert torch.equal(held_out_crops([tmp_path / "photos.zip"], 16, count), crops)
+    shown = (10 * crops.mean(dim=(1, 2, 3))).round().int().tolist()
+    assert shown == ([0, 0, 0, 1, 1, 1, 2] if pictures == 3 else [0, 2, 4, 6])
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Figures 6 and 7: the law with its bounds, content against scale, the couplings, the verdicts."""
 
 import re
+import zipfile
 from dataclasses import replace
 from math import exp, log
 from pathlib import Path
@@ -229,6 +230,22 @@ def test_too_few_large_photos_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         samples(Options(held_out=(str(tmp_path),)))
+
+
+def test_samples_of_a_zip_are_those_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for number in range(4):
+            generator = torch.Generator().manual_seed(number)
+            write_picture(folder / f"{number}.png", torch.rand(3, 384, 390, generator=generator))
+            archive.write(folder / f"{number}.png", f"below/{number}.png")
+    plain, zipped = (
+        samples(Options(held_out=(str(place),))) for place in (folder, tmp_path / "photos.zip")
+    )
+    assert [one.name for one in zipped] == [one.name for one in plain] == ["0", "1", "2", "3"]
+    for one, other in zip(zipped, plain, strict=True):
+        assert torch.equal(one.pixels, other.pixels)
 
 
 def test_the_papers_model_is_asked_for_by_the_experiment_that_makes_it(

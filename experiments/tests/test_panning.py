@@ -1,15 +1,12 @@
 """Clips of a window over a photo: the path is one function of time, at every size and rate."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from dcs_tok.clips import read_clip
-from dcs_tok.pictures import write_picture
-from sources.panning import panned_clip, write_panned_clips
+from sources.panning import panned_clip
 
 
 def slope(height: int, width: int) -> Tensor:
@@ -49,21 +46,6 @@ def test_seeds_draw_paths() -> None:
         panned_clip(slope(50, 50), seconds=0.2, fps=10, size=(16, 16), seed=s) for s in (1, 1, 2)
     ]
     assert torch.equal(clips[0], clips[1]) and not torch.equal(clips[0], clips[2])
-
-
-def test_written_clips_are_found_again_and_kept(tmp_path: Path) -> None:
-    write_picture(tmp_path / "hill.png", slope(48, 64))
-    folder = tmp_path / "clips"
-    asked = dict(seconds=0.25, fps=24, size=(32, 32), clips_per_photo=2, seed=7)
-    paths = write_panned_clips([tmp_path / "hill.png"], folder, **asked)
-    assert [path.name for path in paths] == ["hill-24fps-0.mp4", "hill-24fps-1.mp4"]
-    clip = read_clip(paths[1])
-    assert clip.fps == 24
-    expected = panned_clip(slope(48, 64), seconds=0.25, fps=24, size=(32, 32), seed=8)
-    assert (clip.pixels[0].float() - expected).square().mean() < 1e-3
-    before = [path.stat().st_mtime_ns for path in paths]
-    assert write_panned_clips([tmp_path / "hill.png"], folder, **asked) == paths
-    assert [path.stat().st_mtime_ns for path in paths] == before
 
 
 @pytest.mark.parametrize(
