@@ -15,7 +15,6 @@ from dcs_tok.training.recipes import nano, stage_3
 def both_ways(batch: int) -> Callable[[], None]:
     """Return encode + decode of dcs-tok-b at 256 px in bfloat16."""
     tok = DCSTok(dcs_tok_b()).to("cuda", torch.bfloat16).eval().requires_grad_(False)
-    tok.max_memory = 2**34
     pixels = torch.rand(batch, 3, 256, 256, device="cuda", dtype=torch.bfloat16)
 
     def call() -> None:

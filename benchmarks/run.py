@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [NAME ...] [--threads N]
 
-Everything but `large` is a ratio of two things measured in one run.
+Everything but `large` and `operations` is a ratio of two things measured in one run.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import generation_speed
 import gpu_speed
 import large_pictures
 import metrics_speed
+import operations
 import throughput
 import torch
 import training_speed
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "generation": generation_speed.run,
     "metrics": metrics_speed.run,
     "large": large_pictures.run,
+    "operations": operations.run,
     "gpu": gpu_speed.run,
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from dcs_common import Latents
 from dcs_tok import DCSTok
-from dcs_tok.patch_work import by_level_count, plan_work, restore_order
+from dcs_tok.patch_work import by_level_count, default_max_memory, plan_work, restore_order
 
 from .tiny_models import (
     CONFIGS,
@@ -160,6 +161,26 @@ def test_progress_reports_every_patch_once(name: str) -> None:
     tok.decode(latents)
     assert sum(done for done, _ in reports) == patches
     assert {total for _, total in reports} == {patches}
+
+
+def test_a_cuda_device_works_in_larger_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In small ones it would wait for kernels to be launched, three times as many of them."""
+
+    def ceiling(memory: float, device: str) -> int:
+        properties = SimpleNamespace(total_memory=memory)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+        return default_max_memory(torch.device(device))
+
+    assert ceiling(80e9, "cuda") == 5_000_000_000
+    assert ceiling(1e9, "cuda") == 2**29  # of a small one, what a CPU gets
+    assert ceiling(80e9, "cpu") == 2**29
+
+
+def test_an_asked_for_ceiling_comes_before_the_devices() -> None:
+    tok = perturbed(CONFIGS["paper"]())
+    assert tok._patch_stage().max_memory == 2**29
+    tok.max_memory = 12345
+    assert tok._patch_stage().max_memory == 12345
 
 
 @given(

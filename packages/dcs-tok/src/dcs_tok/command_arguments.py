@@ -78,9 +78,9 @@ def model_arguments() -> argparse.ArgumentParser:
     model.add_argument(
         "--max-memory",
         type=parse_bytes,
-        default=parse_bytes("512M"),
         metavar="BYTES",
-        help="working memory beside pictures and weights (default: %(default)s)",
+        help="working memory beside pictures and weights (default: 512M, on a GPU a sixteenth of "
+        "its memory)",
     )
     return model
 

@@ -11,12 +11,26 @@ import torch
 from torch import Tensor
 
 DEFAULT_MAX_MEMORY = 512 * 2**20
+ACCELERATOR_SHARE = 16
+"""An accelerator's ceiling is its memory over this: in small pieces it waits for their launches."""
 # Activations alive at once in a patch block, in multiples of (tokens x width): the residual
 # stream, its norm, queries, keys, values, rotated copies and the doubled feed-forward width.
 _LIVE_ACTIVATIONS = 16
 # On a CPU, a piece whose activations take more than this leaves the processor's cache. An
 # accelerator wants pieces as large as memory allows.
 _CACHE_BYTES = 2 * 2**20
+
+
+def default_max_memory(device: torch.device) -> int:
+    """Return the ceiling in bytes where none is asked for, which depends on the device."""
+    if device.type != "cuda":
+        return DEFAULT_MAX_MEMORY
+    return share_of(torch.cuda.get_device_properties(device).total_memory)
+
+
+def share_of(accelerator_memory: float) -> int:
+    """Return the ceiling for an accelerator with so many bytes."""
+    return max(DEFAULT_MAX_MEMORY, int(accelerator_memory) // ACCELERATOR_SHARE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from dcs_tok.decoding_target import decoding_target, still_segments
 from dcs_tok.depatchifier import Depatchifier
 from dcs_tok.linear_path import LinearCode, LinearPath
 from dcs_tok.patch_stage import PatchStage, Progress
-from dcs_tok.patch_work import DEFAULT_MAX_MEMORY
+from dcs_tok.patch_work import default_max_memory
 from dcs_tok.patchifier import Patchifier
 from dcs_tok.pixel_tokens import PixelTokens
 from dcs_tok.pixels import check_pixels
@@ -57,7 +57,8 @@ class DCSTok(PretrainedModel):
 
     Attributes:
         max_memory: bytes that patch networks and resampling may hold at once, beside inputs,
-            outputs, weights and the trunk's activations.
+            outputs, weights and the trunk's activations; None takes 512 MiB on a CPU and a
+            sixteenth of a CUDA device's memory.
         patches_at_once: patches that go through the patch networks at once, if memory allows;
             None takes as many as the processor's cache holds, or an accelerator's memory.
         on_progress: called with (patches just done, patches in all) during work.
@@ -76,7 +77,7 @@ class DCSTok(PretrainedModel):
     def __init__(self, config: DCSTokConfig | None = None) -> None:
         config = dcs_tok_b() if config is None else config
         super().__init__(config)
-        self.max_memory = DEFAULT_MAX_MEMORY
+        self.max_memory: int | None = None
         self.patches_at_once: int | None = None
         self.on_progress: Progress | None = None
         self.checkpoint_activations = False
@@ -130,7 +131,7 @@ class DCSTok(PretrainedModel):
             self._canonical_stage("still"),
             self._canonical_stage("moving"),
             next(self.parameters()),
-            self.max_memory,
+            self._memory_ceiling(),
             self.checkpoint_activations,
             self.on_progress,
             self.patches_at_once,
@@ -145,7 +146,13 @@ class DCSTok(PretrainedModel):
         if self.decoder_networks is not None:
             decoder = cast(DecoderNetwork, self.decoder_networks[kind])
         code = self.linear_path.still if kind == "still" else self.linear_path.moving
-        return CanonicalStage(code, encoder, decoder, self.max_memory, self.checkpoint_activations)
+        ceiling = self._memory_ceiling()
+        return CanonicalStage(code, encoder, decoder, ceiling, self.checkpoint_activations)
+
+    def _memory_ceiling(self) -> int:
+        if self.max_memory is not None:
+            return self.max_memory
+        return default_max_memory(next(self.parameters()).device)
 
     # ---------------------------------------------------------------- encoding
 

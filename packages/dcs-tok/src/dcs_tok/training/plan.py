@@ -16,6 +16,7 @@ from dcs_common.training.matmul_rate import time_needed
 from dcs_tok.config import DCSTokConfig
 from dcs_tok.data.geometry import BatchGeometry, draw_geometry, geometry_of_step
 from dcs_tok.losses.lpips_network import import_lpips
+from dcs_tok.patch_work import DEFAULT_MAX_MEMORY, share_of
 from dcs_tok.tokenizer import DCSTok
 from dcs_tok.training.cost import StepCost
 from dcs_tok.training.recipe import Recipe
@@ -49,6 +50,7 @@ def plan(
     training = recipe.training
     micro_batch = training.samples_per_share(world_size)
     perceptual = _perceptual_network(recipe)
+    on_cpu = torch.device(device).type == "cpu"
     geometries = {"typical": typical_geometry(recipe), "largest": largest_geometry(recipe)}
     found = {
         geometry: step_cost(
@@ -56,7 +58,8 @@ def plan(
             geometry,
             checkpoint_activations=checkpoint_activations,
             perceptual=perceptual,
-            on_cpu=torch.device(device).type == "cpu",
+            on_cpu=on_cpu,
+            max_memory=DEFAULT_MAX_MEMORY if on_cpu else share_of(memory),
         )
         for geometry in set(geometries.values())
     }

@@ -66,6 +66,7 @@ def step_cost(
     checkpoint_activations: bool = False,
     perceptual: Callable[[], nn.Module] | None = None,
     on_cpu: bool = True,
+    max_memory: int = DEFAULT_MAX_MEMORY,
 ) -> StepCost:
     """Find what a micro-batch of a recipe costs.
 
@@ -75,8 +76,11 @@ def step_cost(
         checkpoint_activations: as of :class:`~dcs_tok.DCSTok`.
         perceptual: builds the perceptual loss's network; None leaves the loss out.
         on_cpu: whether the run is on a CPU, where patches are worked through in smaller pieces.
+        max_memory: of :class:`~dcs_tok.DCSTok`.
     """
-    return _Measurement(recipe, geometry, checkpoint_activations, perceptual, on_cpu).step()
+    return _Measurement(
+        recipe, geometry, checkpoint_activations, perceptual, on_cpu, max_memory
+    ).step()
 
 
 def mean_levels(recipe: Recipe) -> float:
@@ -105,6 +109,7 @@ class _Measurement:
     recompute: bool
     perceptual: Callable[[], nn.Module] | None
     on_cpu: bool
+    max_memory: int
 
     def step(self) -> StepCost:
         """Measure the three parts."""
@@ -167,7 +172,7 @@ class _Measurement:
             max((network.width for network in networks if network is not None), default=1),
             3 * pixels,
             4,
-            DEFAULT_MAX_MEMORY,
+            self.max_memory,
             on_cpu=self.on_cpu,
         ).patches_at_once
 
