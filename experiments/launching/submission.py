@@ -61,7 +61,7 @@ def dry_run(run: RunFolder, cluster: Cluster, stages: Sequence[Stage], experimen
 def _may_finish(job_id: str | None) -> bool:
     if job_id is None:
         return False
-    state = states_of([job_id])[job_id]
+    state = states_of([job_id])[job_id].word
     return state not in (*GONE, "COMPLETED", UNKNOWN)
 
 
