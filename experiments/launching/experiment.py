@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launching.cluster import add_cluster_arguments, cluster_of, with_resources
+from launching.cluster import add_cluster_arguments, check_limits, cluster_of, with_resources
 from launching.context import Unfinished
 from launching.here import run_inline, run_local
 from launching.options import Options, add_options, options_of
@@ -103,6 +103,7 @@ def _run(experiment: Experiment, args: argparse.Namespace) -> str:
         stages = with_resources(experiment.stages(options), args)
     check_stages(stages)
     cluster = cluster_of(args)
+    check_limits(cluster, stages)
     run = RunFolder(args.run_folder or Path("runs") / f"{experiment.name}-{args.preset}")
     if args.dry_run:
         return dry_run(run, cluster, stages, experiment.name)
