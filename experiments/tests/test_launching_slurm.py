@@ -16,8 +16,7 @@ from launching.waiting import StageFailed, wait_for_slurm
 
 SBATCH = """#!/bin/sh
 if [ -e {place}/refuse ]; then
-  echo "sbatch: error: invalid partition specified: nowhere" >&2
-  echo "sbatch: error: Batch job submission failed: Invalid partition name specified" >&2
+  cat {place}/refuse >&2
   exit 1
 fi
 echo x >> {place}/submitted
@@ -91,15 +90,51 @@ def test_what_still_runs_is_not_submitted_again(slurm: Path) -> None:
     }
 
 
+REMEDY = (
+    "Ask for less, or name another partition, account or QOS: `sinfo -o '%P %l %c %m %G'` lists "
+    "what partitions have, `sacctmgr show assoc` your accounts."
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "message"),
+    [
+        (
+            ("--partition", "nowhere", "--account", "vision"),
+            "sbatch: error: invalid partition specified: nowhere\n"
+            "sbatch: error: Batch job submission failed: Invalid partition name specified\n",
+            "'count-0': Invalid partition name specified. It was asked for `--nodes 1 --cpus 1 "
+            "--memory-gb 1 --minutes 5 --partition nowhere --account vision`.",
+        ),
+        (
+            ("--cpus", "100", "--memory-gb", "9000.5"),
+            "sbatch: error: CPU count per node can not be satisfied\n"
+            "sbatch: error: Batch job submission failed: Requested node configuration is not "
+            "available\n",
+            "'count-0': Requested node configuration is not available. It was asked for `--nodes 1 "
+            "--cpus 100 --memory-gb 9000.5 --minutes 5`.",
+        ),
+        (
+            ("--preset", "paper", "--qos", "long"),
+            "sbatch: error: Batch job submission failed: Invalid qos specification\n",
+            "'train': Invalid qos specification. It was asked for `--nodes 2 --gpus 4 --cpus 8 "
+            "--memory-gb 4 --minutes 1440 --qos long`.",
+        ),
+    ],
+    ids=["partition", "size", "GPUs"],
+)
 def test_a_refused_job_says_why_and_leaves_the_others(
-    slurm: Path, capsys: pytest.CaptureFixture[str]
+    slurm: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+    message: str,
 ) -> None:
-    (slurm / "refuse").touch()
-    assert run_command(EXPERIMENT, ["--partition", "nowhere"]) == 2
+    (slurm / "refuse").write_text(said)
+    assert run_command(EXPERIMENT, arguments) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "small_stages: error: SLURM must accept the job of stage 'count-0', but said: sbatch: "
-        "error: Batch job submission failed: Invalid partition name specified. Change what it "
-        "names (`sinfo` lists partitions, `sacctmgr show assoc` accounts)."
+        "small_stages: error: SLURM must accept the job of each stage, but refused that of "
+        f"{message} {REMEDY}"
     )
     assert run_folder().jobs() == {}
 
