@@ -2,6 +2,7 @@
 
 - ``plan.json``: experiment, options and stages
 - ``jobs.json``: the cluster's job of each stage
+- ``lock``: of :mod:`launching.run_lock`
 - ``logs/``: what jobs print, and Submitit's files
 - ``stages/NAME/``: a stage's own folder, with ``result.json`` once it has finished
 - ``record.json``, ``report.md`` and ``plots/``: written by the last stage
@@ -67,10 +68,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             _write(self._file("plan.json"), plan)
         except OSError as error:
-            raise ValueError(
-                f"The run folder must be one that can be written, but {self.path} cannot be "
-                f"({error.strerror}). Name another with `--run-folder`."
-            ) from None
+            raise unwritable(self.path, error) from None
 
     def plan(self) -> dict[str, Any]:
         """Read the plan.
@@ -184,6 +182,14 @@ class RunFolder:
 
     def _file(self, name: str) -> Path:
         return self.path / name
+
+
+def unwritable(run: Path, error: OSError) -> ValueError:
+    """Return what is raised where a run's folder cannot be made or written."""
+    return ValueError(
+        f"The run folder must be one that can be written, but {run} cannot be "
+        f"({error.strerror}). Name another with `--run-folder`."
+    )
 
 
 _NONE = object()

@@ -137,7 +137,10 @@ def test_two_commands_run_one_training(run: Runs, undisturbed: Path) -> None:
     training = run("train-fast")
     training.command("--no-wait")
     job = training.job("train")
-    one, other = training.start(), training.start()
+    one = training.start()
+    assert one.stderr is not None
+    one.stderr.readline()  # it waits, and is not about to submit any more
+    other = training.start()
     ended(one)
     ended(other)
     assert training.job("train") == job
