@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dcs_common.entry_points import find_tokenizer
 from dcs_common.training import OptimizerConfig, TrainingConfig
@@ -37,7 +37,7 @@ def cache(
     """
     check_model(tokenizer, "train_tokenizer")
     config = CacheConfig(**{**settings, "size": (settings["size"], settings["size"])})
-    media = "picture" if config.fps is None else "clip"
+    media: Literal["picture", "clip"] = "picture" if config.fps is None else "clip"
     samples = find_labelled_pictures(folders(context, name), context.options.labels, media=media)
     caching = LatentCaching(
         samples,
