@@ -40,12 +40,13 @@ def states_of(jobs: Sequence[str]) -> dict[str, JobState]:
 
     ``squeue`` knows what waits and runs at once; ``sacct``, through Submitit, what is over.
     """
-    found = _queued(jobs)
+    found = queued(jobs)
     found |= _accounted([job for job in jobs if job not in found])
     return {job: found[job] for job in jobs}
 
 
-def _queued(jobs: Sequence[str]) -> dict[str, JobState]:
+def queued(jobs: Sequence[str]) -> dict[str, JobState]:
+    """Return the state of each job that the controller has not forgotten."""
     arrays = sorted({job.partition("_")[0] for job in jobs})
     command = [
         *("squeue", "--noheader", "--states=all", "--array", "--format=%i|%T|%r"),
