@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
+from costs.paper_scale import check_model
 from dcs_dit import DCSDiT, sample
 from dcs_dit.sampling.sample_files import SampleFiles
 from dcs_eval.tokenizer_arguments import load_tokenizer
 from launching import Context
 from systems.commands import dcs_dit
-from systems.generator_stages import TOKENIZER, check_model, model_of
+from systems.generator_stages import TOKENIZER, model_of
 
 
 def sample_levels(
