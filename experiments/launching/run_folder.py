@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dcs_common.atomic_file import write_atomically
 from launching.options import Options
 from launching.stage import Resources, Stage
 
@@ -196,6 +195,9 @@ _NONE = object()
 
 
 def _write(path: Path, content: Any) -> None:
+    # It brings torch, for seconds, which status.py would wait for and not need.
+    from dcs_common.atomic_file import write_atomically
+
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -171,6 +173,13 @@ def test_the_status_says_why_a_job_waits(slurm: Path, capsys: pytest.CaptureFixt
         ["sum", "pending (Dependency)"],
         ["report", "unknown"],
     ]
+
+
+def test_the_status_does_not_wait_for_torch() -> None:
+    code = "import status, sys; print('torch' in sys.modules)"
+    folder = Path(status.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, check=True)
+    assert done.stdout == b"False\n"
 
 
 def _single(line: str) -> str:
