@@ -91,7 +91,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def types(session: nox.Session) -> None:
-    """Check the types of the packages' sources."""
+    """Check the types of the packages' and experiments' sources."""
     session.install(*CONSTRAINTS, "mypy", "types-psutil", "types-tqdm", "av", *wheels(*PACKAGES))
     session.run("mypy")
 

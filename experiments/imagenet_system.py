@@ -12,13 +12,12 @@ ship on photos, and a small generator of crops of photos.
 from pathlib import Path
 from typing import Any
 
-from costs.paper_scale import MODELS, PAPER_GENERATOR, PAPER_TOKENIZER, paper_data
+from costs.paper_scale import MODELS, PAPER_GENERATOR, PAPER_TOKENIZER, check_model, paper_data
 from dcs_dit.training.plan import plan as plan_of_generator
 from launching import Context, Experiment, Options, Resources, Stage, main
 from reports.imagenet_system import report
 from sources.photos import bundled_photos
 from systems.class_data import pictures_held_out
-from systems.generator_stages import check_model
 from systems.protocol_stages import held_out_statistics, protocol_stages
 from systems.sample_measures import measure_samples
 from systems.shipped_tokenizers import measure_pictures

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launching.run_folder import RunFolder
-from launching.slurm_states import states_of
+from launching.slurm_states import JobState, states_of
 from launching.stage import Stage
 from launching.waiting import FINISHED
 
@@ -39,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def lines(
-    run: RunFolder, stages: Sequence[Stage], jobs: Mapping[str, str], states: Mapping[str, str]
+    run: RunFolder,
+    stages: Sequence[Stage],
+    jobs: Mapping[str, str],
+    states: Mapping[str, JobState],
 ) -> list[str]:
     """Return the table: stage, state, job, last step that was logged, folder of the logs.
 
@@ -52,7 +55,7 @@ def lines(
     rows = [("stage", "state", "job", "step", "seconds", "log")]
     for stage in stages:
         job = jobs.get(stage.name, "")
-        seconds, state = "", states.get(job, "not started" if not job else "unknown").lower()
+        seconds, state = "", str(states.get(job, "not started" if not job else "unknown"))
         if run.is_finished(stage.name):
             seconds, state = f"{run.finished_stage(stage.name)['seconds']:.0f}", FINISHED
         log = run.logs / job if job else ""

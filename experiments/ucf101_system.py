@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from costs.paper_scale import MODELS, PAPER_TOKENIZER, TRAINING, paper_data
+from costs.paper_scale import MODELS, PAPER_TOKENIZER, TRAINING, check_model, paper_data
 from dcs_dit.data.labelled_pictures import find_labelled_pictures
 from dcs_dit.training.plan import plan as plan_of_generator
 from dcs_dit.training.recipe import Recipe
@@ -23,7 +23,7 @@ from sources.photos import bundled_photos
 from systems.class_data import HELD_OUT, folders, pictures_held_out
 from systems.class_folders import write_class_clips
 from systems.clip_measures import FPS, FRAMES, measure_clip_samples
-from systems.generator_stages import check_model, paper_generator, small_generator
+from systems.generator_stages import paper_generator, small_generator
 from systems.protocol_stages import protocol_stages
 from systems.shipped_tokenizers import measure_clips
 from train_dit import cache_names, caches

@@ -1,8 +1,10 @@
-"""What the paper's runs ask of a cluster, and their data.
+"""What the paper's runs ask of a cluster, their data, and where their models are.
 
 The paper: "four nodes, each equipped with eight GPUs", about a week for the tokenizer and four days
 for the generator.
 """
+
+from pathlib import Path
 
 from launching import Options, Resources
 
@@ -22,6 +24,19 @@ def paper_model(experiment: str, stage: str) -> str:
 PAPER_TOKENIZER = paper_model("train_tokenizer", "stage-3-decoder")
 PAPER_GENERATOR = paper_model("train_dit", "train")
 """The models that other experiments measure or build on."""
+
+
+def check_model(model: str, maker: str) -> None:
+    """Check that a model is there, where it is another experiment's.
+
+    Raises:
+        ValueError: if it is a folder below ``runs/`` that does not exist.
+    """
+    if model.startswith("runs/") and not Path(model).is_dir():
+        raise ValueError(
+            f"The model must be there, but {model} is not. Run `python experiments/{maker}.py "
+            "--preset paper` first, from the same folder."
+        )
 
 
 def paper_data(options: Options, what: str) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from launching.stage import Resources, Stage
 
 Kind = Literal["slurm", "local", "inline"]
 
+LEAST_WORK_S = 60
+"""Between a job's start and its warning. SLURM looks twice a minute: some of it may be lost."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
@@ -121,6 +124,31 @@ def with_resources(stages: Sequence[Stage], args: argparse.Namespace) -> list[St
             "Leave them out."
         )
     return [replace(stage, resources=_changed(stage.resources, args)) for stage in stages]
+
+
+def check_limits(cluster: Cluster, stages: Sequence[Stage]) -> None:
+    """Check that jobs get on before they are warned, and are not queued again for ever.
+
+    Raises:
+        ValueError: if the time limit of a stage leaves too little before the warning.
+    """
+    if cluster.kind == "inline":  # there is no limit
+        return
+    needed = cluster.signal_delay_s + LEAST_WORK_S
+    for stage in stages:
+        limit = 60 * stage.resources.minutes
+        if limit < needed:
+            raise ValueError(
+                f"A job's time limit must be at least its warning and {LEAST_WORK_S} s to work in, "
+                f"but stage {stage.name!r} has {limit} s and is warned {cluster.signal_delay_s} s "
+                "before they end: it would be queued again without having got on. Use `--minutes "
+                f"{-(-needed // 60)}` or more{_shorter_warning(limit)}."
+            )
+
+
+def _shorter_warning(limit: int) -> str:
+    longest = limit - LEAST_WORK_S
+    return f", or `--signal-delay {longest}` or less" if longest > 0 else ""
 
 
 def _changed(resources: Resources, args: argparse.Namespace) -> Resources:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from launching.cluster import add_cluster_arguments, cluster_of, with_resources
+from launching.cluster import add_cluster_arguments, check_limits, cluster_of, with_resources
 from launching.context import Unfinished
 from launching.here import run_inline, run_local
 from launching.options import Options, add_options, options_of
 from launching.run_folder import RunFolder
+from launching.run_lock import locked
 from launching.stage import Resources, Stage, check_stages
 from launching.submission import dry_run, submit
 from launching.waiting import StageFailed, wait_for_slurm
@@ -103,22 +104,25 @@ def _run(experiment: Experiment, args: argparse.Namespace) -> str:
         stages = with_resources(experiment.stages(options), args)
     check_stages(stages)
     cluster = cluster_of(args)
+    check_limits(cluster, stages)
     run = RunFolder(args.run_folder or Path("runs") / f"{experiment.name}-{args.preset}")
     if args.dry_run:
         return dry_run(run, cluster, stages, experiment.name)
     about = {name: getattr(experiment, name) for name in ("name", "title", "paper", "seeds")}
-    run.write_plan(about, options, stages)
-    # A report is made anew, from whatever there is now.
-    if not all(run.is_finished(stage.name) for stage in stages[:-1]):
-        (run.stage(REPORT) / "result.json").unlink(missing_ok=True)
-    if cluster.kind == "inline":
-        run_inline(run, stages)
-    elif cluster.kind == "local":
-        run_local(run, cluster, stages)
-    else:
-        submit(run, cluster, stages, experiment.name)
-        if args.no_wait:
-            return f"submitted {len(stages)} stages; python experiments/status.py {run.path}"
+    with locked(run):
+        run.write_plan(about, options, stages)
+        # A report is made anew, from whatever there is now.
+        if not all(run.is_finished(stage.name) for stage in stages[:-1]):
+            (run.stage(REPORT) / "result.json").unlink(missing_ok=True)
+        if cluster.kind == "inline":
+            run_inline(run, stages)
+        elif cluster.kind == "local":
+            run_local(run, cluster, stages)
+        else:
+            submit(run, cluster, stages, experiment.name)
+    if args.no_wait:
+        return f"submitted {len(stages)} stages; python experiments/status.py {run.path}"
+    if cluster.kind == "slurm":  # several may wait for the same jobs
         wait_for_slurm(run, stages)
     return (run.path / "report.md").read_text(encoding="utf-8") + f"\nwrote {run.path}"
 

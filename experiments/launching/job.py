@@ -16,7 +16,6 @@ from typing import Any
 import submitit
 from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
-import records
 from launching.context import Context, Unfinished
 from launching.requeue import queue_again
 from launching.run_folder import RunFolder
@@ -72,6 +71,8 @@ def run_stage(run: RunFolder, name: str) -> None:
         if is_main:
             _note_attempt(folder, began)
     if is_main:
+        import records  # brings torch, which the command line need not wait for
+
         run.write_result(stage, result, _seconds(folder), records.this_machine())
 
 

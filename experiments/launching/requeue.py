@@ -9,7 +9,8 @@ import subprocess
 
 import submitit
 
-_RUNNING = "RUNNING"
+from launching.slurm_states import JobState, queued
+
 _SECONDS = 60
 
 
@@ -19,13 +20,9 @@ def queue_again() -> bool:
     The first process of a job asks for all of them.
     """
     job = submitit.JobEnvironment()
-    if job.cluster != "slurm" or job.global_rank != 0 or _state(job.job_id) != _RUNNING:
+    if job.cluster != "slurm" or job.global_rank != 0:
+        return False
+    if queued([job.job_id]).get(job.job_id) != JobState("RUNNING"):
         return False
     asked = ["scontrol", "requeue", job.job_id]
     return subprocess.run(asked, timeout=_SECONDS, check=False).returncode == 0
-
-
-def _state(job_id: str) -> str:
-    asked = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job_id}"]
-    said = subprocess.run(asked, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    return said.stdout.strip()

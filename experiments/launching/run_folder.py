@@ -2,6 +2,7 @@
 
 - ``plan.json``: experiment, options and stages
 - ``jobs.json``: the cluster's job of each stage
+- ``lock``: of :mod:`launching.run_lock`
 - ``logs/``: what jobs print, and Submitit's files
 - ``stages/NAME/``: a stage's own folder, with ``result.json`` once it has finished
 - ``record.json``, ``report.md`` and ``plots/``: written by the last stage
@@ -13,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dcs_common.atomic_file import write_atomically
 from launching.options import Options
 from launching.stage import Resources, Stage
 
@@ -67,10 +67,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             _write(self._file("plan.json"), plan)
         except OSError as error:
-            raise ValueError(
-                f"The run folder must be one that can be written, but {self.path} cannot be "
-                f"({error.strerror}). Name another with `--run-folder`."
-            ) from None
+            raise unwritable(self.path, error) from None
 
     def plan(self) -> dict[str, Any]:
         """Read the plan.
@@ -186,10 +183,21 @@ class RunFolder:
         return self.path / name
 
 
+def unwritable(run: Path, error: OSError) -> ValueError:
+    """Return what is raised where a run's folder cannot be made or written."""
+    return ValueError(
+        f"The run folder must be one that can be written, but {run} cannot be "
+        f"({error.strerror}). Name another with `--run-folder`."
+    )
+
+
 _NONE = object()
 
 
 def _write(path: Path, content: Any) -> None:
+    # It brings torch, for seconds, which status.py would wait for and not need.
+    from dcs_common.atomic_file import write_atomically
+
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -39,7 +39,7 @@ def submit(run: RunFolder, cluster: Cluster, stages: Sequence[Stage], experiment
                 [StageJob(run.path.absolute(), stage.name) for stage in wanted]
             )
         except FailedJobError as error:
-            raise ValueError(_refusal(wanted[0], str(error))) from None
+            raise ValueError(_refusal(wanted[0], cluster, str(error))) from None
         pairs = zip(wanted, found, strict=True)
         run.write_jobs({stage.name: job.job_id for stage, job in pairs})
 
@@ -61,13 +61,26 @@ def dry_run(run: RunFolder, cluster: Cluster, stages: Sequence[Stage], experimen
 def _may_finish(job_id: str | None) -> bool:
     if job_id is None:
         return False
-    state = states_of([job_id])[job_id]
+    state = states_of([job_id])[job_id].word
     return state not in (*GONE, "COMPLETED", UNKNOWN)
 
 
-def _refusal(stage: Stage, said: str) -> str:
+def _refusal(stage: Stage, cluster: Cluster, said: str) -> str:
     reason = next((line for line in reversed(said.splitlines()) if line.strip()), said)
+    for prefix in ("sbatch: error: ", "Batch job submission failed: "):
+        reason = reason.strip().removeprefix(prefix)
+    asked, place = stage.resources, vars(cluster)
+    flags = {
+        "nodes": asked.nodes,
+        "gpus": asked.gpus_per_node or None,
+        "cpus": asked.cpus_per_task,
+        "memory-gb": f"{asked.memory_gb:g}",
+        "minutes": asked.minutes,
+    } | {name: place[name] for name in ("partition", "account", "qos", "constraint", "exclude")}
+    given = " ".join(f"--{name} {value}" for name, value in flags.items() if value is not None)
     return (
-        f"SLURM must accept the job of stage {stage.name!r}, but said: {reason.strip()}. Change "
-        "what it names (`sinfo` lists partitions, `sacctmgr show assoc` accounts)."
+        f"SLURM must accept the job of each stage, but refused that of {stage.name!r}: {reason}. "
+        f"It was asked for `{given}`. Ask for less, or name another partition, account or QOS: "
+        "`sinfo -o '%P %l %c %m %G'` lists what partitions have, `sacctmgr show assoc` your "
+        "accounts."
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from launching.job_output import last_lines
 from launching.run_folder import RunFolder
-from launching.slurm_states import GONE, states_of
+from launching.slurm_states import GONE, JobState, states_of
 from launching.stage import Stage
 
 FINISHED = "finished"
@@ -36,7 +36,7 @@ def wait_for_slurm(
     run: RunFolder,
     stages: Sequence[Stage],
     *,
-    states: Callable[[Sequence[str]], Mapping[str, str]] = states_of,
+    states: Callable[[Sequence[str]], Mapping[str, JobState]] = states_of,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait until every stage has finished or cannot any more.
@@ -66,16 +66,16 @@ def wait_for_slurm(
         found = states([jobs[name] for name in open_stages])
         for name in open_stages:
             state = found[jobs[name]]
-            over = state in (*GONE, "COMPLETED")
+            over = state.word in (*GONE, "COMPLETED")
             # A result may take a moment to be seen from here: look twice.
             if over and name in suspected and not run.is_finished(name):
-                failed[name] = state
-                progress.say(name, f"{state.lower()} (job {jobs[name]})")
+                failed[name] = state.word
+                progress.say(name, f"{state} (job {jobs[name]})")
             elif over:
                 suspected.add(name)
             else:
                 suspected.discard(name)
-                progress.say(name, f"{state.lower()} (job {jobs[name]})")
+                progress.say(name, f"{state} (job {jobs[name]})")
         sleep(min(30.0, max(1.0, (time.monotonic() - began) / 20)))
     if failed:
         raise StageFailed(failure_message(run, failed, jobs))

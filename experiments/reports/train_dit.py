@@ -117,7 +117,7 @@ def _frechet(measures: Measures, setting: str, level: int) -> float:
 def _distances(seeds: Sequence[Measures]) -> Table:
     (first,) = named(seeds[:1])
     levels = list(next(iter(first["samples"].values())))
-    rows = [
+    rows: list[tuple[str | None, ...]] = [
         (
             SETTINGS[setting],
             *(over_seeds([_frechet(m, setting, int(level)) for m in seeds], 3) for level in levels),

@@ -1,8 +1,6 @@
 """The models that an experiment measures: those that ship, or those of the paper's preset."""
 
-from pathlib import Path
-
-from costs.paper_scale import PAPER_TOKENIZER
+from costs.paper_scale import PAPER_TOKENIZER, check_model
 from dcs_dit import DCSDiT
 from dcs_tok import DCSTok
 
@@ -21,22 +19,11 @@ def load_tokenizer(name: str, device: str) -> DCSTok:
     Raises:
         ValueError: if the experiment that trains it has not been run here.
     """
-    if name not in DCSTok.bundled:
-        _check(name, "tokenizer", "train_tokenizer")
+    check_model(name, "train_tokenizer")
     return DCSTok.from_pretrained(name).to(device)
 
 
 def load_generator(name: str, device: str) -> DCSDiT:
     """Return a generator that ships, or one that an experiment has trained; errors as above."""
-    if name not in DCSDiT.bundled:
-        _check(name, "generator", "train_dit")
+    check_model(name, "train_dit")
     return DCSDiT.from_pretrained(name).to(device)
-
-
-def _check(folder: str, what: str, experiment: str) -> None:
-    if not Path(folder).is_dir():
-        raise ValueError(
-            f"The {what} must have been trained, but {folder} is not there. Make it with "
-            f"`python experiments/{experiment}.py --preset paper`, and start this experiment in "
-            "the same folder."
-        )

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from costs.paper_scale import check_model
 from dcs_common.entry_points import find_tokenizer
 from dcs_common.training import OptimizerConfig, TrainingConfig
 from dcs_dit.config import DCSDiTConfig
@@ -37,7 +38,7 @@ def cache(
     """
     check_model(tokenizer, "train_tokenizer")
     config = CacheConfig(**{**settings, "size": (settings["size"], settings["size"])})
-    media = "picture" if config.fps is None else "clip"
+    media: Literal["picture", "clip"] = "picture" if config.fps is None else "clip"
     samples = find_labelled_pictures(folders(context, name), context.options.labels, media=media)
     caching = LatentCaching(
         samples,
@@ -56,19 +57,6 @@ def cache(
 def latents_of(context: Context, name: str) -> Path:
     """Return the folder of cached latents."""
     return context.run / "latents" / name
-
-
-def check_model(model: str, maker: str) -> None:
-    """Check that a model is there, where it is another experiment's.
-
-    Raises:
-        ValueError: if it is a folder below ``runs/`` that does not exist.
-    """
-    if model.startswith("runs/") and not Path(model).is_dir():
-        raise ValueError(
-            f"The model must be there, but {model} is not. Run `python experiments/{maker}.py "
-            "--preset paper` first, from the same folder."
-        )
 
 
 _SMALL: dict[str, Any] = {

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dcs_common.entry_points import find_tokenizer
+import torch
+
+from costs.paper_scale import check_model
 from dcs_dit import DCSDiT, sample
 from dcs_dit.sampling.sample_files import SampleFiles
+from dcs_eval.tokenizer_arguments import load_tokenizer
 from launching import Context
 from systems.commands import dcs_dit
-from systems.generator_stages import TOKENIZER, check_model, model_of
+from systems.generator_stages import TOKENIZER, model_of
 
 
 def sample_levels(
@@ -34,7 +37,8 @@ def sample_levels(
         seed: of the first sample.
     """
     dit = DCSDiT.from_pretrained(model_of(context, model)).to(context.device)
-    tokenizer = find_tokenizer(TOKENIZER, dit.config.tokenizer_model).to(context.device)
+    device = torch.device(context.device)
+    tokenizer = load_tokenizer(TOKENIZER, dit.config.tokenizer_model, device)
     files = SampleFiles(_folder(context), tokenizer)
     classes = dit.config.labels
     items = [(label, number) for label in range(len(classes)) for number in range(count)]

@@ -253,9 +253,8 @@ def test_the_papers_model_is_asked_for_by_the_experiment_that_makes_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     message = (
-        f"The tokenizer must have been trained, but {PAPER_TOKENIZER} is not there. Make it with "
-        "`python experiments/train_tokenizer.py --preset paper`, and start this experiment in the "
-        "same folder."
+        f"The model must be there, but {PAPER_TOKENIZER} is not. Run `python "
+        "experiments/train_tokenizer.py --preset paper` first, from the same folder."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load_tokenizer(PAPER_TOKENIZER, "cpu")

@@ -130,6 +130,18 @@ def test_a_folder_holds_one_preset(capsys: pytest.CaptureFixture[str]) -> None:
             "Leave them out.",
         ),
         (("--parallel", "0"), "`--parallel` must be at least 1, but is 0."),
+        (
+            ("--cluster", "local", "--minutes", "2"),
+            "A job's time limit must be at least its warning and 60 s to work in, but stage "
+            "'count-0' has 120 s and is warned 90 s before they end: it would be queued again "
+            "without having got on. Use `--minutes 3` or more, or `--signal-delay 60` or less.",
+        ),
+        (
+            ("--dry-run", "--minutes", "1", "--signal-delay", "1"),
+            "A job's time limit must be at least its warning and 60 s to work in, but stage "
+            "'count-0' has 60 s and is warned 1 s before they end: it would be queued again "
+            "without having got on. Use `--minutes 2` or more.",
+        ),
     ],
 )
 def test_misuse_is_said_before_anything_is_written(
@@ -137,6 +149,19 @@ def test_misuse_is_said_before_anything_is_written(
 ) -> None:
     assert refusal(capsys, *arguments) == message
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--cluster", "inline", "--minutes", "1"),
+        ("--dry-run", "--minutes", "3"),
+        ("--dry-run", "--minutes", "2", "--signal-delay", "60"),
+    ],
+    ids=["no limit", "enough", "just enough"],
+)
+def test_time_limits_that_leave_time_to_work(arguments: tuple[str, ...]) -> None:
+    assert run_command(EXPERIMENT, arguments) == 0
 
 
 def test_an_unknown_preset_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     programs, asked = tmp_path / "programs", tmp_path / "asked"
     programs.mkdir()
     for name, script in {
-        "squeue": '[ "$*" = "--noheader --states=all --format=%T --jobs=71" ] && echo $STATE',
+        "squeue": 'case "$*" in *--jobs=71) [ "$STATE" ] && echo "71|$STATE|None";; esac',
         "scontrol": f'echo "$*" >>{asked}',
     }.items():
         path = programs / name

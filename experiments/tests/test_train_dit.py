@@ -10,6 +10,7 @@ import torch
 from finished_run import finished_run
 from generator_steps import shrunken, step
 
+from costs.paper_scale import check_model
 from dcs_dit import DCSDiT
 from dcs_dit.training.recipes import xl
 from dcs_tok.pictures import read_picture
@@ -17,7 +18,7 @@ from launching import Context, Options
 from launching.context import Unfinished
 from reports.train_dit import guidance_claim, settings_table, validation_curves
 from systems import generator_stages, sampling_stages
-from systems.generator_stages import check_model, paper_generator, small_generator
+from systems.generator_stages import paper_generator, small_generator
 from train_dit import CACHE_JOBS, EXPERIMENT, PAPER_SAMPLING, SAMPLING, SMALL_MODEL, recipe_of
 
 PAPER = Options(preset="paper", data=("data",), held_out=("val",), device="cuda")

@@ -38,28 +38,40 @@ def test_unknown_partition(run: Runs) -> None:
     training = run("train-fast")
     out, err = training.command("--partition", "middle", code=2)
     assert out == ""
-    assert err.splitlines()[-1] == refusal("Invalid partition name specified")
+    assert err.splitlines()[-1] == refusal(
+        "Invalid partition name specified",
+        "--cpus 1 --memory-gb 0.5 --minutes 5 --partition middle",
+    )
     training.command("--partition", "high")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("arguments", "reason", "asked"),
     [
-        (("--cpus", "100"), "More processors requested than permitted"),
-        (("--memory-gb", "9000"), "Requested node configuration is not available"),
+        (
+            ("--cpus", "100"),
+            "More processors requested than permitted",
+            "--cpus 100 --memory-gb 0.5 --minutes 5",
+        ),
+        (
+            ("--memory-gb", "9000"),
+            "Requested node configuration is not available",
+            "--cpus 1 --memory-gb 9000 --minutes 5",
+        ),
     ],
 )
-def test_more_than_there_is(run: Runs, arguments: tuple[str, ...], reason: str) -> None:
+def test_more_than_there_is(run: Runs, arguments: tuple[str, ...], reason: str, asked: str) -> None:
     training = run("train-fast")
     _, err = training.command(*arguments, code=2)
-    assert err.splitlines()[-1] == refusal(reason)
+    assert err.splitlines()[-1] == refusal(reason, asked)
     assert not (training.folder / "jobs.json").exists()
 
 
-def refusal(reason: str) -> str:
+def refusal(reason: str, asked: str) -> str:
     """Return what is said where SLURM does not take a job."""
     return (
-        "toy_stages: error: SLURM must accept the job of stage 'train', but said: sbatch: error: "
-        f"Batch job submission failed: {reason}. Change what it names (`sinfo` lists partitions, "
-        "`sacctmgr show assoc` accounts)."
+        "toy_stages: error: SLURM must accept the job of each stage, but refused that of 'train': "
+        f"{reason}. It was asked for `--nodes 1 {asked}`. Ask for less, or name another partition, "
+        "account or QOS: `sinfo -o '%P %l %c %m %G'` lists what partitions have, `sacctmgr show "
+        "assoc` your accounts."
     )
