@@ -1,5 +1,7 @@
 """Transformer blocks with level-causal attention, the trunk of autoencoder and DiT (Fig. 4b)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,13 @@ class LevelCausalAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.query_norm = RMSNorm(width // heads) if qk_norm else nn.Identity()
         self.key_norm = RMSNorm(width // heads) if qk_norm else nn.Identity()
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile what does not depend on the layout, in place; arguments of ``torch.compile``.
+
+        The rest would be compiled anew for every layout.
+        """
+        self.project = torch.compile(self.project, *args, **options)  # type: ignore[method-assign]
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values (..., heads, head_dim) of tokens (..., width)."""
@@ -64,6 +73,11 @@ class LevelCausalBlock(nn.Module):
         self.attention = LevelCausalAttention(width, heads, qk_norm)
         self.feed_forward_norm = RMSNorm(width)
         self.feed_forward = SwiGLU(width)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile what does not depend on the layout, in place; arguments of ``torch.compile``."""
+        for part in self.children():
+            part.compile(*args, **options)
 
     def forward(
         self,

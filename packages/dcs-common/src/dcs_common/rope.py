@@ -80,9 +80,17 @@ class Rotation:
     cos: Tensor
     sin: Tensor
 
-    @cached_property
+    @property
     def whole(self) -> tuple[Tensor, Tensor]:
         """Factors of a head's channels and of their partners, (..., s, 1, head_dim)."""
+        # torch.compile knows no locks, which cached properties have, and needs no cache.
+        return self._joined() if torch.compiler.is_compiling() else self._whole
+
+    @cached_property
+    def _whole(self) -> tuple[Tensor, Tensor]:
+        return self._joined()
+
+    def _joined(self) -> tuple[Tensor, Tensor]:
         return torch.cat([self.cos, self.cos], dim=-1), torch.cat([-self.sin, self.sin], dim=-1)
 
     def index(self, index: Tensor) -> "Rotation":

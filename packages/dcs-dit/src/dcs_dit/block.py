@@ -1,6 +1,7 @@
 """The generator's block: level-causal attention and feed-forward under adaLN-zero (Fig. 4b)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,12 @@ class AdaLNBlock(nn.Module):
         self.feed_forward_norm = RMSNorm(width)
         self.feed_forward = SwiGLU(width)
         self.modulation = Modulation(width, 6, modulation_rank)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile what does not depend on the layout, in place; arguments of ``torch.compile``."""
+        parts = (self.attention_norm, self.attention, self.feed_forward_norm, self.feed_forward)
+        for part in parts:
+            part.compile(*args, **options)
 
     def forward(
         self,

@@ -10,7 +10,7 @@ levels may be generated one after another or at once, with equal results.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -91,6 +91,17 @@ class DCSDiT(PretrainedModel):
             self.register_buffer("condition_std", torch.ones(n, config.condition_channels))
             self.condition_mean: Tensor
             self.condition_std: Tensor
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile what of the blocks does not depend on level counts, in place.
+
+        Each part is compiled once for all grids and level counts.
+
+        Args:
+            *args, **options: of ``torch.compile``; ``dynamic`` is True unless given.
+        """
+        for block in self.blocks:
+            block.compile(*args, **{"dynamic": True, **options})
 
     # ------------------------------------------------------------------ latents
 

@@ -9,6 +9,7 @@ with each patch's latents. The last block hands on pixels only.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,14 @@ class Depatchifier(nn.Module):
         self.rope = GroupedRope(config.width // config.heads, rope)
         self.norm = RMSNorm(config.width)
         self.pixels_out = nn.Linear(config.width, out_channels)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile all that lies before the last layer, in place; arguments of ``torch.compile``.
+
+        The last layer's gradient is asked for alone (:meth:`forward`): within, a compiled backward
+        pass would compute every other with it.
+        """
+        self._features = torch.compile(self._features, *args, **options)  # type: ignore[method-assign]
 
     def pixel_tokens(self, coordinates: Tensor) -> Tensor:
         """Return the pixel tokens (1, P, width) that every patch starts from."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -119,6 +119,20 @@ class DCSTok(PretrainedModel):
             for head in (self.encoder.tokens_out, self.depatchifier.pixels_out):
                 torch.nn.init.zeros_(head.weight)
                 torch.nn.init.zeros_(head.bias)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile the networks of patches and the trunks' blocks, in place.
+
+        What lies between sorts patches by their level counts, and would be compiled anew for every
+        level map. Each part is compiled once for all sizes.
+
+        Args:
+            *args, **options: of ``torch.compile``; ``dynamic`` is True unless given.
+        """
+        options = {"dynamic": True, **options}
+        for network in (self.patchifier, self.encoder, self.decoder, self.depatchifier):
+            if network is not None:
+                network.compile(*args, **options)
 
     def _patch_stage(self) -> PatchStage:
         for trunk in (self.encoder, self.decoder):

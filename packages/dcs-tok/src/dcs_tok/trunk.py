@@ -1,5 +1,7 @@
 """Encoder and decoder: level-causal transformers across patches (Sec. 3.2, Fig. 4b)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +45,11 @@ class Trunk(nn.Module):
         self.rope = GroupedRope(config.width // config.heads, rope)
         self.norm = RMSNorm(config.width)
         self.tokens_out = nn.Linear(config.width, out_channels)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile each block, in place; arguments of ``torch.compile``."""
+        for block in self.blocks:
+            block.compile(*args, **options)
 
     def forward(
         self, sequence: Tensor, layout: TokenLayout, cache: KeyValueCache | None = None

@@ -73,7 +73,7 @@ class TrainingConfig:
         ema_decay: of the averaged weights, which are what is measured and shipped; it starts
             lower, at ``(1 + step) / (10 + step)``. None keeps no average.
         precision: "bfloat16" runs networks under autocast; weights stay float32.
-        compile: compile the networks with ``torch.compile``.
+        compile: call the networks' ``compile()``, by default ``torch.compile`` in place.
         parallel: what several processes hold: "ddp" all weights, gradients and optimiser states
             each, "fsdp" a part each (FSDP2), gathering weights block by block
             (:class:`~dcs_common.training.task.NamesBlocks`). No matter for the numbers beyond

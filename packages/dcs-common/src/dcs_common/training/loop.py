@@ -136,6 +136,8 @@ class _Run:
 
     def _wrapped(self, name: str) -> nn.Module:
         network = wrapped = self.state.networks[name]
+        if self.config.compile:
+            network.compile()  # in place, as each network knows best what of it can be
         learns = any(p.requires_grad for p in network.parameters())
         if self.world.size > 1 and learns and name not in self.state.sharded:
             ids = None if self.world.device.type == "cpu" else [self.world.device]
@@ -144,7 +146,7 @@ class _Run:
                 network, device_ids=ids, find_unused_parameters=True, broadcast_buffers=False
             )
             self.parallel.append(wrapped)
-        return torch.compile(wrapped) if self.config.compile else wrapped  # type: ignore[return-value]
+        return wrapped
 
     # ------------------------------------------------------------------ steps
 
