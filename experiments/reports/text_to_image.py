@@ -67,7 +67,8 @@ def _notes(measures: Measures) -> tuple[str, ...]:
         "of training.",
         "The text encoder is drawn at random and never trained: it tells words apart, and knows "
         "no synonyms. A wording never trained on has the nouns of the others in another "
-        "sentence, with words that training never met.",
+        "sentence, with words that training never met. There is one for each photo, so that its "
+        "share depends on ten captions.",
         f"Distances are squared Fréchet distances on {measures['space']}, never FID.",
     )
 

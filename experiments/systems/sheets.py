@@ -31,7 +31,7 @@ def with_caption(picture: Tensor, caption: str) -> Tensor:
     width = picture.shape[2]
     lines = textwrap.wrap(caption, max(4, width // _LETTER), max_lines=_LINES, placeholder=" ...")
     strip = Image.new("RGB", (width, _LINES * _LINE + _MARGIN), "white")
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines, start=_LINES - len(lines)):
         ImageDraw.Draw(strip).text((0, number * _LINE), line, fill="black")
     pixels = torch.from_numpy(np.asarray(strip).copy()).permute(2, 0, 1) / 255
     return column([pixels, picture], gap=_MARGIN)

@@ -207,5 +207,6 @@ def test_a_caption_stands_above_its_pictures() -> None:
     one, long = with_caption(pictures, "a bee"), with_caption(pictures, "a bee " * 200)
     assert one.shape == long.shape
     assert torch.equal(one[:, -8:], pictures)
-    assert one[:, :12].min() < 0.5
-    assert one[:, 12:-8].min() == 1  # one line alone
+    assert one[:, :12].min() == 1  # one line stands next to its pictures
+    assert one[:, 12:-8].min() < 0.5
+    assert long[:, :12].min() < 0.5
