@@ -82,7 +82,9 @@ def paper_stages(options: Options) -> list[Stage]:
     ]
 
 
-def small_caches(resources: Resources) -> list[Stage]:
+def small_caches(
+    resources: Resources, function: str = "systems.generator_stages:cache"
+) -> list[Stage]:
     """Return the stages that compute the small form's latents."""
     settings = {
         "size": SIZE,
@@ -91,11 +93,17 @@ def small_caches(resources: Resources) -> list[Stage]:
         "batch_size": 16,
         "dtype": "float32",
     }
-    return caches(settings, TINY_TOKENIZER, {"train": 1, "held-out": 1}, resources)
+    jobs = {"train": 1, "held-out": 1}
+    return caches(settings, TINY_TOKENIZER, jobs, resources, function)
 
 
 def caches(
-    settings: dict[str, Any], tokenizer: str, jobs: dict[str, int], resources: Resources
+    settings: dict[str, Any],
+    tokenizer: str,
+    jobs: dict[str, int],
+    resources: Resources,
+    function: str = "systems.generator_stages:cache",
+    **arguments: Any,
 ) -> list[Stage]:
     """Return the stages that compute latents.
 
@@ -104,17 +112,20 @@ def caches(
         tokenizer: whose.
         jobs: that share the work on each name.
         resources: of each.
+        function: of each.
+        arguments: that it takes beside these.
     """
     return [
         Stage(
             name=f"cache-{name}" if count == 1 else f"cache-{name}-{job}",
-            function="systems.generator_stages:cache",
+            function=function,
             arguments={
                 "name": name,
                 "tokenizer": tokenizer,
                 "settings": settings,
                 "jobs": count,
                 "job": job,
+                **arguments,
             },
             after=("prepare",),
             resources=resources,

@@ -14,7 +14,7 @@ class Options:
         preset: "tiny" or "paper".
         data, held_out: paths of training data and of what is never trained on; empty for the
             photos that ship with scikit-image, where the preset is tiny.
-        labels: a table of classes.
+        labels: a table of classes, and of captions where they are needed.
         seeds: how many repetitions.
         device: torch device of all stages.
         feature_weights, lpips_trunk, lpips_heads: files of networks that measure.
@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser, presets: tuple[str, ...]) -> No
     group.add_argument(
         "--held-out", nargs="+", default=[], metavar="PATH", help="to measure on, never trained on"
     )
-    group.add_argument("--labels", metavar="CSV", help="classes of pictures in --data")
+    group.add_argument("--labels", metavar="CSV", help="classes, and captions, of pictures")
     group.add_argument("--seeds", type=int, metavar="N", help="repetitions (default: the preset's)")
     group.add_argument("--device", help="torch device (default: cuda in jobs with GPUs, else cpu)")
     group.add_argument("--feature-weights", metavar="FILE", help="of SqueezeNet or Inception")

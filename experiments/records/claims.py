@@ -186,6 +186,18 @@ EXPERIMENTS = (
         claims=(),
     ),
     PaperExperiment(
+        name="text_to_image",
+        title="Table 5: text to image",
+        claims=(
+            PaperClaim(
+                key="captions-guide",
+                statement="With cross-attention, a caption says what is generated",
+                source="Fig. 8, 9, 10; Sec. 3.2, 4.1",
+                evidence="pictures; no figure given",
+            ),
+        ),
+    ),
+    PaperExperiment(
         name="imagenet_system",
         title="Table 1: ImageNet at 256 px",
         claims=(

@@ -35,13 +35,13 @@ def report(context: Context) -> Report:
     levels = len(measures[0]["samples"]["paper-seed-0"])
     return Report(
         tables=(
-            _distances(measures),
-            _recognised(measures),
-            _losses(logs),
+            distances_table(measures, SETTINGS),
+            recognised_table(measures, SETTINGS),
+            losses_table(logs),
             settings_table(logs[0]),
         ),
         claims=(guidance_claim(measures),),
-        plots=(Plot(name="training", figure=_figure(logs), caption=_CAPTION),),
+        plots=(training_plot(logs),),
         pictures=tuple(
             Picture(
                 name=f"samples-{setting}",
@@ -57,9 +57,6 @@ def report(context: Context) -> Report:
 def run_name(seed: int) -> str:
     """Return a run's name."""
     return "train" if seed == 0 else f"train-seed-{seed}"
-
-
-_CAPTION = "Loss of training, and squared error of each level on held-out latents, by steps."
 
 
 def _notes(measures: Measures) -> tuple[str, ...]:
@@ -114,12 +111,13 @@ def _frechet(measures: Measures, setting: str, level: int) -> float:
 # ---------------------------------------------------------------------- tables
 
 
-def _distances(seeds: Sequence[Measures]) -> Table:
+def distances_table(seeds: Sequence[Measures], settings: Mapping[str, str]) -> Table:
+    """Return distances by level, a row for each of the settings, in their words."""
     (first,) = named(seeds[:1])
     levels = list(next(iter(first["samples"].values())))
     rows: list[tuple[str | None, ...]] = [
         (
-            SETTINGS[setting],
+            settings[setting],
             *(over_seeds([_frechet(m, setting, int(level)) for m in seeds], 3) for level in levels),
         )
         for setting in first["samples"]
@@ -135,7 +133,8 @@ def _distances(seeds: Sequence[Measures]) -> Table:
     )
 
 
-def _recognised(seeds: Sequence[Measures]) -> Table:
+def recognised_table(seeds: Sequence[Measures], settings: Mapping[str, str]) -> Table:
+    """Return the shares that the probe takes for what was asked for, rows as above."""
     found = named(seeds)
     levels = list(next(iter(found[0]["samples"].values())))
     rows: list[tuple[str | None, ...]] = []
@@ -145,7 +144,7 @@ def _recognised(seeds: Sequence[Measures]) -> Table:
             shares = [m["samples"][setting][level]["recognised"] for m in found]
             is_known = all(share is not None for share in shares)
             cells.append(over_seeds([100 * share for share in shares], 0) if is_known else None)
-        rows.append((SETTINGS[setting], *cells))
+        rows.append((settings[setting], *cells))
     real = found[0]["real"]["recognised"] if found[0].get("real") else None
     of_real = None if real is None else f"{100 * real:.0f}"
     rows.append(("held-out pictures", *([of_real] * len(levels))))
@@ -157,7 +156,8 @@ def _recognised(seeds: Sequence[Measures]) -> Table:
     )
 
 
-def _losses(logs: Sequence[Sequence[Mapping[str, float]]]) -> Table:
+def losses_table(logs: Sequence[Sequence[Mapping[str, float]]]) -> Table:
+    """Return the error on held-out latents at three steps."""
     curves = [validation_curves(log) for log in logs]
     steps = sorted(curves[0][1])
     chosen = [steps[0], steps[len(steps) // 2], steps[-1]]
@@ -226,6 +226,15 @@ def validation_curves(log: Sequence[Mapping[str, float]]) -> dict[int, dict[int,
             if name.startswith(prefix):
                 curves.setdefault(int(name.removeprefix(prefix)), {})[int(line["step"])] = value
     return dict(sorted(curves.items()))
+
+
+def training_plot(logs: Sequence[Sequence[Mapping[str, float]]]) -> Plot:
+    """Return the curves of every seed's run."""
+    return Plot(
+        name="training",
+        figure=_figure(logs),
+        caption="Loss of training, and squared error of each level on held-out latents, by steps.",
+    )
 
 
 def _figure(logs: Sequence[Sequence[Mapping[str, float]]]) -> Any:

@@ -44,6 +44,8 @@ def write_crops(
 ) -> tuple[str, ...]:
     """Write crops of each photo into a folder of its own; return the classes.
 
+    Their names hold the class, so that a table of captions can tell them apart.
+
     Args:
         sources: folders, zips or files of photos.
         folder: where the classes' folders go; what is there already is kept.
@@ -56,7 +58,7 @@ def write_crops(
         classes.append(name)
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, crop in enumerate(crops(photo, count, size, 1000 * seed + place)):
-            path = folder / name / f"{number:03d}.png"
+            path = folder / name / f"{name}-{number:03d}.png"
             if not path.exists():
                 with whole_file(path) as temporary:
                     _image(crop).save(temporary)

@@ -1,6 +1,6 @@
 """Stages of a generator: its latents, its training, its samples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from costs.paper_scale import check_model
 from dcs_common.entry_points import find_tokenizer
 from dcs_common.training import OptimizerConfig, TrainingConfig
 from dcs_dit.config import DCSDiTConfig
-from dcs_dit.data import CacheConfig, LatentCaching, find_labelled_pictures
+from dcs_dit.data import CacheConfig, LatentCaching, PictureSet, find_labelled_pictures
 from dcs_dit.training.recipe import Recipe
 from dcs_dit.training.recipes import xl
 from launching import Context, Unfinished
@@ -36,10 +36,26 @@ def cache(
         settings: of :class:`dcs_dit.data.CacheConfig`.
         jobs, job: how many share the work, and which of them this is.
     """
+    media: Literal["picture", "clip"] = "picture" if settings.get("fps") is None else "clip"
+    samples = find_labelled_pictures(folders(context, name), context.options.labels, media=media)
+    return encode(
+        context, samples, name=name, tokenizer=tokenizer, settings=settings, jobs=jobs, job=job
+    )
+
+
+def encode(
+    context: Context,
+    samples: PictureSet,
+    *,
+    name: str,
+    tokenizer: str,
+    settings: Mapping[str, Any],
+    jobs: int,
+    job: int,
+) -> dict[str, Any]:
+    """Encode pictures or clips into the latents of a name; arguments as of :func:`cache`."""
     check_model(tokenizer, "train_tokenizer")
     config = CacheConfig(**{**settings, "size": (settings["size"], settings["size"])})
-    media: Literal["picture", "clip"] = "picture" if config.fps is None else "clip"
-    samples = find_labelled_pictures(folders(context, name), context.options.labels, media=media)
     caching = LatentCaching(
         samples,
         find_tokenizer(TOKENIZER, tokenizer),
@@ -124,7 +140,14 @@ def _in_tuples(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train(
-    context: Context, *, size: str, seed: int, steps: int, model: Mapping[str, Any]
+    context: Context,
+    *,
+    size: str,
+    seed: int,
+    steps: int,
+    model: Mapping[str, Any],
+    latents: Sequence[str] = ("train",),
+    text_encoder: str | None = None,
 ) -> dict[str, Any]:
     """Train a generator on the latents.
 
@@ -134,6 +157,8 @@ def train(
         seed: of everything that is drawn.
         steps: how many.
         model: settings that differ from those of the size.
+        latents: names of those that it learns.
+        text_encoder: a hub id, or a folder in the run's; it is conditioned on captions.
     """
     from dcs_dit.training.run import Inputs, train_generator
 
@@ -143,7 +168,8 @@ def train(
         recipe = paper_generator(seed, **model)
         recipe = replace(recipe, training=replace(recipe.training, steps=steps))
     inputs = Inputs(
-        data=(latents_of(context, "train"),),
+        data=tuple(latents_of(context, name) for name in latents),
+        text_encoder=None if text_encoder is None else encoder_of(context, text_encoder),
         validate=latents_of(context, "held-out"),
         checkpoint_activations=size == "paper",
         device=context.device,
@@ -152,6 +178,12 @@ def train(
     if not result.finished:
         raise Unfinished(f"at step {result.step} of {recipe.training.steps}")
     return {"steps": result.step, "samples": result.samples}
+
+
+def encoder_of(context: Context, name: str) -> str:
+    """Return where a text encoder is: a folder in the run's, or else the name as a hub id."""
+    folder = context.run / name
+    return str(folder) if folder.is_dir() else name
 
 
 def model_of(context: Context, run: str) -> Path:

@@ -31,7 +31,8 @@ def measure_samples(
         probe: read the training pictures too, for the probe and the distance that they have.
     """
     options = context.options
-    table = None if options.labels is None else Path(options.labels)
+    # Classes serve the probe alone; a table of captions may have none.
+    table = Path(options.labels) if probe and options.labels else None
     space = feature_space(options.feature_weights, context.device)
     reference = find_labelled(list(folders(context, HELD_OUT)), table)
     train = None

@@ -1,12 +1,13 @@
 """Stages that draw samples of every class into ``samples/NAME/level-M/CLASS/``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from costs.paper_scale import check_model
+from dcs_common.latents import Latents
 from dcs_dit import DCSDiT, sample
 from dcs_dit.sampling.sample_files import SampleFiles
 from dcs_eval.tokenizer_arguments import load_tokenizer
@@ -39,7 +40,7 @@ def sample_levels(
     dit = DCSDiT.from_pretrained(model_of(context, model)).to(context.device)
     device = torch.device(context.device)
     tokenizer = load_tokenizer(TOKENIZER, dit.config.tokenizer_model, device)
-    files = SampleFiles(_folder(context), tokenizer)
+    files = SampleFiles(own_samples(context), tokenizer)
     classes = dit.config.labels
     items = [(label, number) for label in range(len(classes)) for number in range(count)]
     for first in range(0, len(items), batch_size):
@@ -50,11 +51,15 @@ def sample_levels(
             seeds=[1_000_000 * seed + 1000 * label + number for label, number in batch],
             **settings,
         )
-        names = [f"{classes[label]}/{number:05d}" for label, number in batch]
-        for level in range(1, latents.num_levels + 1):
-            files.write(level, latents.take_levels(level), names)
+        write_levels(files, latents, [f"{classes[label]}/{number:05d}" for label, number in batch])
     files.finish()
     return {"samples": len(items), "levels": dit.config.num_levels}
+
+
+def write_levels(files: SampleFiles, latents: Latents, names: Sequence[str]) -> None:
+    """Write what every number of levels decodes to."""
+    for level in range(1, latents.num_levels + 1):
+        files.write(level, latents.take_levels(level), names)
 
 
 def sample_one_level(
@@ -85,7 +90,7 @@ def sample_one_level(
         *("--first", counts["first"], "--count", counts["count"]),
         *("--guidance-scale", guidance_scale, "--batch-size", batch_size),
         *("--precision", "bfloat16" if context.device.startswith("cuda") else "float32"),
-        *("--device", context.device, "--output", _folder(context)),
+        *("--device", context.device, "--output", own_samples(context)),
     )
     return {"said": said.rpartition(" in ")[0].rpartition("/")[2]}
 
@@ -95,7 +100,8 @@ def samples_of(context: Context, name: str) -> Path:
     return context.run / "samples" / name
 
 
-def _folder(context: Context) -> Path:
+def own_samples(context: Context) -> Path:
+    """Return the folder that a stage draws into; stages NAME.0, NAME.1 and so on share one."""
     folder = samples_of(context, context.stage.partition(".")[0])
     folder.parent.mkdir(exist_ok=True)
     return folder

@@ -44,7 +44,13 @@ def test_the_small_form_needs_nothing(name: str) -> None:
 def test_the_papers_form_runs_where_its_data_is(name: str, tmp_path: Path) -> None:
     found = experiment_of(name)
     data, held_out = tmp_path / "data", tmp_path / "held-out"
-    options = Options(preset="paper", data=(str(data),), held_out=(str(held_out),), device="cuda")
+    options = Options(
+        preset="paper",
+        data=(str(data), str(tmp_path / "more")),
+        held_out=(str(held_out),),
+        labels=str(tmp_path / "captions.csv"),
+        device="cuda",
+    )
     stages = found.stages(options)
     check_stages(stages)
     for stage in stages:

@@ -130,7 +130,7 @@ def test_crops_are_drawn_from_their_seed_alone(tmp_path: Path) -> None:
     assert found == ("bee", "owl")
     written = sorted(path.relative_to(tmp_path) for path in (tmp_path / "classes").rglob("*.png"))
     assert [str(path) for path in written] == [
-        f"classes/{name}/00{i}.png" for name in ("bee", "owl") for i in (0, 1)
+        f"classes/{name}/{name}-00{i}.png" for name in ("bee", "owl") for i in (0, 1)
     ]
 
 

@@ -215,6 +215,16 @@ def test_other_sizes_levels_and_patches(tmp_path: Path) -> None:
     assert cache.labels.tolist() == [-1, -1]
 
 
+def test_pictures_of_two_sizes_on_one_grid_go_together(tmp_path: Path) -> None:
+    """As ImageNet at 256 px and SA-1B at 512 px do."""
+    folder = flat_folder(tmp_path / "pictures", 3)
+    for name, size in (("small", (12, 12)), ("large", (24, 24))):
+        make_cache(tmp_path / name, [folder], replace(SMALL, size=size, patches=2))
+    both = LatentCache.open_all([tmp_path / "small", tmp_path / "large"])
+    assert (len(both), both.size, both.grid) == (6, (12, 12), (1, 2, 2))
+    assert LatentCache.open_all([tmp_path / "large", tmp_path / "small"]).size == (24, 24)
+
+
 def test_unreadable_pictures_are_skipped_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

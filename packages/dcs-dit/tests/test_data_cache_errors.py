@@ -393,7 +393,7 @@ def test_caches_that_are_used_together_must_go_together(
     make_cache(other, [pictures], labels=labels)
     with error(
         f"Caches that are used together must have the same label_names, but {cache} has "
-        f"('bee', 'fox', 'owl') and {other} has ('all',). Make them with one tokenizer, size and "
+        f"('bee', 'fox', 'owl') and {other} has ('all',). Make them with one tokenizer, grid and "
         "table of labels."
     ):
         LatentCache.open_all([cache, other])

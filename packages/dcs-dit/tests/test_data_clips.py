@@ -226,7 +226,7 @@ def test_clips_of_other_rates_do_not_go_together(videos: Path, tmp_path: Path) -
     make(tmp_path / "4", videos, replace(SMALL, fps=4, seconds=1.0))
     with error(
         f"Caches that are used together must have the same fps, but {tmp_path}/8 has 8 and "
-        f"{tmp_path}/4 has 4. Make them with one tokenizer, size and table of labels."
+        f"{tmp_path}/4 has 4. Make them with one tokenizer, grid and table of labels."
     ):
         LatentCache.open_all([tmp_path / "8", tmp_path / "4"])
 

@@ -115,7 +115,7 @@ def test_data_of_two_tokenizers(cache: Path, tmp_path: Path) -> None:
     other = toy_cache(tmp_path / "other", ToyTokenizer("toy-2"))
     assert refusal(tmp_path, "--data", cache, other, "--output", tmp_path / "run") == (
         f"Caches that are used together must have the same fingerprint, but {cache} has 'toy-1' "
-        f"and {other} has 'toy-2'. Make them with one tokenizer, size and table of labels."
+        f"and {other} has 'toy-2'. Make them with one tokenizer, grid and table of labels."
     )
 
 

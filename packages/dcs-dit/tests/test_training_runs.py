@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dcs_common.training import OptimizerConfig, Share
+from dcs_common.training import OptimizerConfig, Share, World
 from dcs_dit import DCSDiT
 from dcs_dit.data.latent_moments import LatentMoments
+from dcs_dit.training import run
 from dcs_dit.training.recipe import Recipe
 from dcs_dit.training.task import GeneratorTask
 
-from .labelled_files import ToyTokenizer
+from .labelled_files import ToyTokenizer, flat_folder, make_cache, table
 from .small_dit import COMMAND_CONFIG, fresh, latents, small_recipe, toy_cache, train, trained
 
 VARYING = ("seconds", "samples_per_second")
@@ -212,3 +214,29 @@ def test_one_batch_is_learned_by_heart(levels: int | None) -> None:
 
 def test_learning_is_deterministic() -> None:
     assert _overfit(None, 10) == _overfit(None, 10)
+
+
+def test_every_process_encodes_texts_on_its_own_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain ``cuda`` names the first device until a process has taken its own."""
+    folder = flat_folder(tmp_path / "pictures", 2)
+    rows = [[f"{i}.png", "", "an owl"] for i in range(2)]
+    labels = table(tmp_path / "labels.csv", ["name", "class", "caption"], *rows)
+    make_cache(tmp_path / "cache", [folder], labels=labels)
+    asked = {}
+
+    class FoundError(Exception):
+        pass
+
+    def encoder(name: str, *, device: torch.device) -> None:
+        asked[name] = device
+        raise FoundError
+
+    own = World(3, 8, torch.device("cuda", 3))
+    monkeypatch.setattr("dcs_dit.transformers_text.TransformersTextEncoder", encoder)
+    monkeypatch.setattr(run, "joined_world", lambda _: nullcontext(own))
+    inputs = run.Inputs(data=(tmp_path / "cache",), text_encoder="some", device="cuda")
+    with pytest.raises(FoundError):
+        run.train_generator(small_recipe(COMMAND_CONFIG), inputs, tmp_path / "run")
+    assert asked == {"some": own.device}

@@ -61,6 +61,9 @@ class LatentCache:
     def open_all(cls, folders: Sequence[str | PathLike[str]]) -> "LatentCache":
         """Open several caches as one; the numbers of pictures go on from one to the next.
 
+        Their pictures may have had different sizes: on one grid latents are alike. Those of the
+        first are the default size of what a generator makes.
+
         Raises:
             ValueError: if one is not complete or not consistent, or they do not go together.
         """
@@ -127,7 +130,7 @@ class LatentCache:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the pictures or clips."""
+        """(height, width) of the (first) cache's pictures or clips."""
         return self.plan.size
 
     @property
@@ -172,11 +175,11 @@ def _open_shards(folder: Path, plan: CachePlan) -> list[CacheShard]:
 
 
 def _check_alike(first: Path, plan: CachePlan, second: Path, other: CachePlan) -> None:
-    for what in ("fingerprint", "grid", "levels", "channels", "size", "label_names", "fps"):
+    for what in ("fingerprint", "grid", "levels", "channels", "label_names", "fps"):
         there, here = getattr(plan, what), getattr(other, what)
         if there != here:
             raise ValueError(
                 f"Caches that are used together must have the same {what}, but {first} has "
                 f"{shorten(there)} and {second} has {shorten(here)}. Make them with one "
-                "tokenizer, size and table of labels."
+                "tokenizer, grid and table of labels."
             )

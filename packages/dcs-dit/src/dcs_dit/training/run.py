@@ -90,18 +90,19 @@ def train_generator(
     if arguments is None:
         arguments = {field.name: getattr(inputs, field.name) for field in fields(inputs)}
     cache = LatentCache.open_all(inputs.data)
-    encoder = _text_encoder(inputs, cache)
-    if encoder is not None:
-        conditioned = replace(
-            recipe.model,
-            text_width=encoder.width,
-            text_encoder=inputs.text_encoder,
-            text_fingerprint=getattr(encoder, "fingerprint", None),
-        )
-        recipe = replace(recipe, model=conditioned)
-    recipe = replace(recipe, model=fitted_config(recipe, cache))
-    held_out = None if inputs.validate is None else _held_out(inputs.validate, cache, recipe)
     with joined_world(inputs.device) as world:
+        # Not before the process has its device: "cuda" would be the first one's.
+        encoder = _text_encoder(inputs, cache, world)
+        if encoder is not None:
+            conditioned = replace(
+                recipe.model,
+                text_width=encoder.width,
+                text_encoder=inputs.text_encoder,
+                text_fingerprint=getattr(encoder, "fingerprint", None),
+            )
+            recipe = replace(recipe, model=conditioned)
+        recipe = replace(recipe, model=fitted_config(recipe, cache))
+        held_out = None if inputs.validate is None else _held_out(inputs.validate, cache, recipe)
         recipe.training.samples_per_share(world.size)
         source = LatentSource(cache, recipe.training.seed)
         identity = config_to_dict(recipe) | {"data": source.fingerprint}
@@ -183,7 +184,7 @@ def _copy(statistics: LatentStatistics, mean: Tensor, std: Tensor) -> None:
     std.copy_(torch.where(statistics.std > 0, statistics.std, 1.0)[: len(std)])
 
 
-def _text_encoder(inputs: Inputs, cache: LatentCache) -> TextEncoder | None:
+def _text_encoder(inputs: Inputs, cache: LatentCache, world: World) -> TextEncoder | None:
     if inputs.text_encoder is None:
         return None
     if cache.captions([0]) is None:
@@ -193,7 +194,7 @@ def _text_encoder(inputs: Inputs, cache: LatentCache) -> TextEncoder | None:
         )
     from dcs_dit.transformers_text import TransformersTextEncoder
 
-    return TransformersTextEncoder(inputs.text_encoder, device=inputs.device)
+    return TransformersTextEncoder(inputs.text_encoder, device=world.device)
 
 
 def _held_out(folder: Path, cache: LatentCache, recipe: Recipe) -> LatentBatch:
