@@ -1,6 +1,7 @@
 """Collect the records of runs and rebuild the pages that show them.
 
     python experiments/results_page.py [RUN_FOLDER ...] [--records docs/experiments] [--check]
+        [--without-figures]
 
 Copies each run's record (as `NAME.json`) and plots (into `NAME/`) beside the other records, then
 rebuilds `index.html` there and the part of `docs/results.md` between its two markers. Without run
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from dcs_common.atomic_file import write_atomically
 from dcs_common.command_line import run_command
-from records.collection import built_files, read_collected, read_run, stale_files
+from records.collection import Evidence, built_files, read_collected, read_run, stale_files
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -36,22 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="page whose part between the markers is rebuilt",
     )
     parser.add_argument(
+        "--without-figures",
+        action="store_true",
+        help="take tables and verdicts of these runs alone: plots and pictures may show data that "
+        "is not yours to publish",
+    )
+    parser.add_argument(
         "--check", action="store_true", help="change nothing; fail where something would change"
     )
     args = parser.parse_args(arguments)
     differing: list[Path] = []
+
+    def given() -> list[Evidence]:
+        return [read_run(run, with_figures=not args.without_figures) for run in args.runs]
+
     code = run_command(
         "results_page",
-        lambda: _build(args.runs, args.records, args.results, args.check, differing),
+        lambda: _build(given(), args.records, args.results, args.check, differing),
         if_too_large="Collect fewer runs at once.",
     )
     return 1 if code == 0 and args.check and differing else code
 
 
 def _build(
-    runs: Sequence[Path], folder: Path, results: Path, check: bool, differing: list[Path]
+    given: Sequence[Evidence], folder: Path, results: Path, check: bool, differing: list[Path]
 ) -> str:
-    given = [read_run(run) for run in runs]
     collected = read_collected(folder) | {part.record.name: part for part in given}
     files = built_files(collected, folder, results)
     stale = stale_files(files, folder)

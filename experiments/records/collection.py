@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from records.markdown import results_text
@@ -23,13 +23,21 @@ class Evidence:
     figures: Mapping[str, bytes]
 
 
-def read_run(folder: Path) -> Evidence:
+def read_run(folder: Path, *, with_figures: bool = True) -> Evidence:
     """Read what a run folder holds.
+
+    Args:
+        folder: of the run.
+        with_figures: False leaves out plots and pictures, which may show data that is not to be
+            published.
 
     Raises:
         ValueError: if it has no record, or lacks a plot that the record names.
     """
-    return _read(folder / RECORD_FILE, folder / PLOTS_FOLDER)
+    if with_figures:
+        return _read(folder / RECORD_FILE, folder / PLOTS_FOLDER)
+    record = replace(load_record(folder / RECORD_FILE), figures=())
+    return Evidence(record=record, content=record.to_bytes(), figures={})
 
 
 def read_collected(folder: Path) -> dict[str, Evidence]:

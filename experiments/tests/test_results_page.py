@@ -156,6 +156,19 @@ def test_a_run_on_other_data_stands_beside_the_first(
     assert build(docs, "--check") == 0
 
 
+def test_figures_of_data_that_is_not_to_be_published_stay_where_they_are(
+    docs: Path, run: Path
+) -> None:
+    assert build(docs, run, "--without-figures") == 0
+    assert sorted(contents(docs / "experiments")) == ["coarse_to_fine.json", "index.html"]
+    text = (docs / "results.md").read_text()
+    assert "1.03 ± 0.02" in text
+    assert "time.svg" not in text
+    assert (run / "plots" / "time.svg").is_file()
+    assert json.loads((run / "record.json").read_text())["figures"]  # the run keeps its own
+    assert build(docs, "--check") == 0
+
+
 def test_the_page_is_whole_and_names_what_lies_beside_it(docs: Path, run: Path) -> None:
     build(docs, run)
     text = (docs / "experiments" / "index.html").read_text()
