@@ -1,5 +1,7 @@
 """Compiled networks: the same results and gradients, and nothing compiled anew for other input."""
 
+import copy
+import pickle
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +69,23 @@ def test_compiled_parts_give_the_same_at_any_size_and_level_map(name: str, recom
         seen.append(graphs.count)
     assert seen[0] > 0
     assert seen[1:] == [seen[1]] * 3  # the second size shows what is dynamic
+
+
+def test_copies_have_weights_of_their_own_and_are_not_compiled() -> None:
+    tok = perturbed(CONFIGS["paper"]())
+    pixels = random_pixels(1, 3, 12, 12)
+    expected = tok(pixels, None, None, 3)[0]
+    graphs = Graphs()
+    tok.compile(backend=graphs)
+    copies = [copy.deepcopy(tok), pickle.loads(pickle.dumps(tok))]
+    with torch.no_grad():
+        for parameter in tok.parameters():
+            parameter.zero_()
+    for other in copies:
+        torch.testing.assert_close(other(pixels, None, None, 3)[0], expected, rtol=0, atol=1e-9)
+    assert graphs.count == 0
+    tok(pixels, None, None, 3)
+    assert graphs.count > 0
 
 
 def test_compiled_weights_are_saved_under_their_own_names() -> None:

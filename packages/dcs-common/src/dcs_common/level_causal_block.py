@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dcs_common.attention import level_causal_attention
+from dcs_common.compiled_method import WithCompiledMethod
 from dcs_common.feed_forward import SwiGLU
 from dcs_common.kv_cache import LayerCache
 from dcs_common.norms import RMSNorm
@@ -13,8 +14,13 @@ from dcs_common.rope import Rotation, rotate
 from dcs_common.token_layout import TokenLayout
 
 
-class LevelCausalAttention(nn.Module):
-    """Multi-head LCA over a flat level-major sequence."""
+class LevelCausalAttention(WithCompiledMethod):
+    """Multi-head LCA over a flat level-major sequence.
+
+    What does not depend on the layout can be compiled; the rest would be anew for every layout.
+    """
+
+    compiled_method = "_project"
 
     def __init__(self, width: int, heads: int, qk_norm: bool = False) -> None:
         super().__init__()
@@ -28,15 +34,12 @@ class LevelCausalAttention(nn.Module):
         self.query_norm = RMSNorm(width // heads) if qk_norm else nn.Identity()
         self.key_norm = RMSNorm(width // heads) if qk_norm else nn.Identity()
 
-    def compile(self, *args: Any, **options: Any) -> None:
-        """Compile what does not depend on the layout, in place; arguments of ``torch.compile``.
-
-        The rest would be compiled anew for every layout.
-        """
-        self.project = torch.compile(self.project, *args, **options)  # type: ignore[method-assign]
-
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values (..., heads, head_dim) of tokens (..., width)."""
+        parts: tuple[Tensor, Tensor, Tensor] = self.run_method(x)
+        return parts
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
         query, key, value = qkv.unbind(-3)
         return self.query_norm(query), self.key_norm(key), value

@@ -9,7 +9,6 @@ with each patch's latents. The last block hands on pixels only.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from dcs_common.attention import (
     pixel_logit_bias,
 )
 from dcs_common.blocks import Blocks
+from dcs_common.compiled_method import WithCompiledMethod
 from dcs_common.norms import RMSNorm
 from dcs_common.positions import level_coordinates
 from dcs_common.recompute import call
@@ -50,8 +50,14 @@ class PixelQueries:
     rotation: Rotation
 
 
-class Depatchifier(nn.Module):
-    """Transformer over the latent tokens and pixel queries of single patches."""
+class Depatchifier(WithCompiledMethod):
+    """Transformer over the latent tokens and pixel queries of single patches.
+
+    All before the last layer can be compiled. The last layer's gradient is asked for alone
+    (:meth:`forward`): within, a compiled backward pass would compute every other with it.
+    """
+
+    compiled_method = "_features"
 
     def __init__(
         self,
@@ -80,14 +86,6 @@ class Depatchifier(nn.Module):
         self.rope = GroupedRope(config.width // config.heads, rope)
         self.norm = RMSNorm(config.width)
         self.pixels_out = nn.Linear(config.width, out_channels)
-
-    def compile(self, *args: Any, **options: Any) -> None:
-        """Compile all that lies before the last layer, in place; arguments of ``torch.compile``.
-
-        The last layer's gradient is asked for alone (:meth:`forward`): within, a compiled backward
-        pass would compute every other with it.
-        """
-        self._features = torch.compile(self._features, *args, **options)  # type: ignore[method-assign]
 
     def pixel_tokens(self, coordinates: Tensor) -> Tensor:
         """Return the pixel tokens (1, P, width) that every patch starts from."""
@@ -136,7 +134,7 @@ class Depatchifier(nn.Module):
         layer is: the adaptive weight of Eq. 6 asks for its gradient before the backward pass,
         which must not compute everything again and keep it.
         """
-        return self.pixels_out(call(self._features, latents, shared, recompute=recompute))
+        return self.pixels_out(call(self.run_method, latents, shared, recompute=recompute))
 
     def _features(self, latents: Tensor, shared: PixelQueries) -> Tensor:
         latents = self.latents_in(latents)
