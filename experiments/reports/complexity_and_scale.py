@@ -194,7 +194,8 @@ def _content(curves: Sequence[Curve], complexity: Mapping[str, float]) -> tuple[
         ),
         Claim(
             key="content-decides",
-            statement="A large simple sample may be better than a small complex one at equal levels",
+            statement="A large simple sample may be better than a small complex one at equal "
+            "levels",
             source="Fig. 6; Sec. 4.2",
             paper="may be; four pictures",
             ours=f"{signed(gain.difference)} dB, {large} px against {small} px at "
