@@ -50,7 +50,9 @@ def step(tok: DCSTok, seed: int, size: int, patches: int) -> tuple[Tensor, list[
     return rebuilt.detach(), [p.grad for p in tok.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize(("name", "recompute"), [("paper", True), ("nano_transformer", False)])
+@pytest.mark.parametrize(
+    ("name", "recompute"), [("paper", True), ("nano_transformer", False), ("nano", True)]
+)
 def test_compiled_parts_give_the_same_at_any_size_and_level_map(name: str, recompute: bool) -> None:
     plain = perturbed(CONFIGS[name]()).train()
     compiled = DCSTok(plain.config).to(next(plain.parameters())).train()

@@ -121,7 +121,7 @@ class DCSTok(PretrainedModel):
                 torch.nn.init.zeros_(head.bias)
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile the networks of patches and the trunks' blocks, in place.
+        """Compile the networks of patches, the trunks' blocks and convolutions, in place.
 
         What lies between sorts patches by their level counts, and would be compiled anew for every
         level map. Each part is compiled once for all sizes.
@@ -133,6 +133,10 @@ class DCSTok(PretrainedModel):
         for network in (self.patchifier, self.encoder, self.decoder, self.depatchifier):
             if network is not None:
                 network.compile(*args, **options)
+        for networks in (self.encoder_networks, self.decoder_networks):
+            if networks is not None:
+                for beside in cast(dict[str, EncoderNetwork | DecoderNetwork], networks).values():
+                    beside.body.compile(*args, **options)
 
     def _patch_stage(self) -> PatchStage:
         for trunk in (self.encoder, self.decoder):
