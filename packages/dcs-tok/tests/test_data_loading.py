@@ -111,8 +111,9 @@ def test_workers_finish_a_run_that_a_scheduler_ends(number: int, folder: Path) -
     shares = whole_steps(0, 6, 2)
     alone = list(source(folder, MIXED).batches(shares))
     batches = source(folder, MIXED, workers=2).batches(shares)
-    found = [next(batches)]
-    workers = multiprocessing.active_children()
+    before = set(multiprocessing.active_children())
+    found = [next(batches), next(batches)]  # one of each worker, so that both are at work
+    workers = set(multiprocessing.active_children()) - before
     assert len(workers) == 2
     for worker in workers:
         assert worker.pid is not None
