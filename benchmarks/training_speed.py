@@ -37,12 +37,21 @@ def mid_size() -> DCSTokConfig:
 
 
 def step(
-    recipe: Recipe, batch: int, side: int, patches: int, device: str = "cpu", *, recompute: bool
+    recipe: Recipe,
+    batch: int,
+    side: int,
+    patches: int,
+    device: str = "cpu",
+    *,
+    recompute: bool,
+    compiled: bool = False,
 ) -> Callable[[], None]:
     """Return the losses' forward and backward pass on pictures, as the training loop has it."""
     torch.manual_seed(0)
     tok = DCSTok(recipe.model).to(device).train()
     tok.checkpoint_activations = recompute
+    if compiled:
+        tok.compile()
     task = TokenizerTask(tok, recipe)
     pixels = torch.rand(batch, 3, side, side, device=device)
     samples = TrainingBatch(
@@ -71,10 +80,19 @@ def step(
     return call
 
 
-def rate_row(name: str, call: Callable[[], None], batch: int, device: str = "cpu") -> str:
-    """Return pictures per second and the share of the bfloat16 matmul rate in the same run."""
+def rate_row(
+    name: str,
+    call: Callable[[], None],
+    batch: int,
+    device: str = "cpu",
+    counted: Callable[[], None] | None = None,
+) -> str:
+    """Return pictures per second and the share of the bfloat16 matmul rate in the same run.
+
+    ``counted`` has the FLOPs of ``call`` where that is compiled, so that they cannot be counted.
+    """
     with Meter() as meter:
-        call()
+        (counted or call)()
     if device == "cpu":
         matmul = matmul_rate(torch.bfloat16)
     else:
