@@ -48,8 +48,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        out: Tensor = torch.ops.dcs_common.attend_by_products(query, key, value, mask)
-        return out
+        return torch.ops.dcs_common.attend_by_products(query, key, value, mask)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:

@@ -36,8 +36,7 @@ class LevelCausalAttention(WithCompiledMethod):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values (..., heads, head_dim) of tokens (..., width)."""
-        parts: tuple[Tensor, Tensor, Tensor] = self.run_method(x)
-        return parts
+        return self.run_method(x)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))

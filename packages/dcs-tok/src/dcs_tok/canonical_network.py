@@ -27,6 +27,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from dcs_common.blocks import Blocks
+from dcs_common.compiled_method import WithCompiledMethod
 from dcs_common.recompute import call
 from dcs_tok.config import CanonicalConfig, CanonicalNetworkConfig
 
@@ -196,8 +197,13 @@ class EncoderNetwork(nn.Module):
         return rearrange(code, "b (n d) h w -> b h w n d", d=self.latent_channels)
 
 
-class DecoderNetwork(nn.Module):
-    """Latents of patches and their neighbours to what is added to the linear decode."""
+class DecoderNetwork(WithCompiledMethod):
+    """Latents of patches and their neighbours to what is added to the linear decode.
+
+    All before the last layer can be compiled: see :class:`dcs_tok.depatchifier.Depatchifier`.
+    """
+
+    compiled_method = "_features"
 
     def __init__(
         self,
@@ -232,7 +238,7 @@ class DecoderNetwork(nn.Module):
             recompute: keep nothing before the last layer for the backward pass. The last layer is:
                 see :meth:`dcs_tok.depatchifier.Depatchifier.forward`.
         """
-        features = call(self._features, linear, latents, levels, recompute=recompute)
+        features = call(self.run_method, linear, latents, levels, recompute=recompute)
         return from_cells(self.cells_out(features), self.frames, self.grid, self.cell)
 
     def _features(self, linear: Tensor, latents: Tensor, levels: Tensor) -> Tensor:

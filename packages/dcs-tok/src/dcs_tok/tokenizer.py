@@ -11,7 +11,7 @@ Every part is level-causal and, over segments, causal in time.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -121,7 +121,7 @@ class DCSTok(PretrainedModel):
                 torch.nn.init.zeros_(head.bias)
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile the networks of patches, the trunks' blocks and convolutions, in place.
+        """Compile the networks of patches and the trunks' blocks, in place.
 
         What lies between sorts patches by their level counts, and would be compiled anew for every
         level map. Each part is compiled once for all sizes.
@@ -130,13 +130,12 @@ class DCSTok(PretrainedModel):
             *args, **options: of ``torch.compile``; ``dynamic`` is True unless given.
         """
         options = {"dynamic": True, **options}
-        for network in (self.patchifier, self.encoder, self.decoder, self.depatchifier):
+        networks = [self.patchifier, self.encoder, self.decoder, self.depatchifier]
+        beside = [self.encoder_networks, self.decoder_networks]
+        kinds = [pair.values() for pair in beside if pair is not None]
+        for network in chain(networks, *kinds):
             if network is not None:
                 network.compile(*args, **options)
-        for networks in (self.encoder_networks, self.decoder_networks):
-            if networks is not None:
-                for beside in cast(dict[str, EncoderNetwork | DecoderNetwork], networks).values():
-                    beside.body.compile(*args, **options)
 
     def _patch_stage(self) -> PatchStage:
         for trunk in (self.encoder, self.decoder):
