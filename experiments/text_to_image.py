@@ -33,7 +33,8 @@ from train_dit import (
     SIZE,
     SMALL_MODEL,
     caches,
-    run_name,
+    runs,
+    samples,
     small_caches,
 )
 
@@ -153,58 +154,26 @@ def _runs(
     cached: Sequence[Stage],
     resources: Resources,
 ) -> list[Stage]:
-    return [
-        Stage(
-            name=run_name(seed),
-            function="systems.generator_stages:train",
-            arguments={**size, "seed": seed, "text_encoder": text_encoder},
-            after=tuple(stage.name for stage in cached),
-            resources=resources,
-            array="train",
-        )
-        for seed in range(options.seeds)
-    ]
+    after = tuple(stage.name for stage in cached)
+    return runs(options, {**size, "text_encoder": text_encoder}, after, resources)
 
 
 def _samples(
     options: Options, text_encoder: str, count: int, batch_size: int, resources: Resources
 ) -> list[Stage]:
-    wordings = (FROM_DATA,) if options.data else WORDINGS
-    stages: list[Stage] = []
-    for seed in range(options.seeds):
-        stages += [
-            Stage(
-                name=f"{wording}-{name}-seed-{seed}",
-                function="systems.caption_stages:sample_captions",
-                arguments={
-                    "model": run_name(seed),
-                    "text_encoder": text_encoder,
-                    "wording": wording,
-                    "count": count,
-                    "settings": settings,
-                    "batch_size": batch_size,
-                    "seed": seed,
-                },
-                after=(run_name(seed),),
-                resources=resources,
-                array="sample",
-            )
-            for wording in wordings
-            for name, settings in DRAWN_BY.items()
-        ]
-    measures = []
-    for seed in range(options.seeds):
-        names = [stage.name for stage in stages if stage.name.endswith(f"-seed-{seed}")]
-        measures.append(
-            Stage(
-                name=f"measure-seed-{seed}",
-                function="text_to_image:measure",
-                arguments={"names": names},
-                after=tuple(names),
-                resources=resources,
-            )
-        )
-    return [*stages, *measures]
+    drawn = {
+        f"{wording}-{name}": {
+            "text_encoder": text_encoder,
+            "wording": wording,
+            "count": count,
+            "settings": settings,
+            "batch_size": batch_size,
+        }
+        for wording in ((FROM_DATA,) if options.data else WORDINGS)
+        for name, settings in DRAWN_BY.items()
+    }
+    functions = ("systems.caption_stages:sample_captions", "text_to_image:measure")
+    return samples(options, drawn, functions, resources)
 
 
 # ---------------------------------------------------------------------- cost

@@ -10,7 +10,7 @@ changed once, beside the paper's. ``imagenet_system.py`` takes the paper's gener
 run folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from costs.paper_scale import MODELS, PAPER_TOKENIZER, TRAINING, paper_data
@@ -54,11 +54,12 @@ def tiny_stages(options: Options) -> list[Stage]:
     """Crops of five photos as classes, and small generators of them."""
     resources = Resources(memory_gb=3, minutes=30)
     prepare = {"counts": CROPS, "size": SIZE}
+    small = {"size": "small", "steps": STEPS, "model": SMALL_MODEL}
     first = Stage(name="prepare", function="systems.class_data:prepare", arguments=prepare)
     return [
         first,
         *small_caches(resources),
-        *_runs(options, "small", STEPS, SMALL_MODEL, resources),
+        *runs(options, small, cache_names(1), resources),
         *_samples(options, CROPS["held-out"], 40, resources),
     ]
 
@@ -67,7 +68,7 @@ def paper_stages(options: Options) -> list[Stage]:
     """Table 5 on four nodes of eight GPUs: ImageNet at 256 px, 4 levels of 16 x 16."""
     paper_data(options, "ImageNet's pictures, in a folder for each class")
     settings = {"size": 256, "patches": 16, "levels": 4, "flips": True, "batch_size": 64}
-    steps = paper_generator(0).training.steps
+    large = {"size": "paper", "steps": paper_generator(0).training.steps, "model": {}}
     first = Stage(
         name="prepare",
         function="systems.class_data:prepare",
@@ -77,7 +78,7 @@ def paper_stages(options: Options) -> list[Stage]:
     return [
         first,
         *caches(settings, PAPER_TOKENIZER, {"train": CACHE_JOBS, "held-out": 1}, MODELS),
-        *_runs(options, "paper", steps, {}, TRAINING),
+        *runs(options, large, cache_names(CACHE_JOBS), TRAINING),
         *_samples(options, 5, 125, MODELS),
     ]
 
@@ -136,16 +137,23 @@ def caches(
     ]
 
 
-def _runs(
-    options: Options, size: str, steps: int, model: dict[str, Any], resources: Resources
+def runs(
+    options: Options, arguments: dict[str, Any], after: tuple[str, ...], resources: Resources
 ) -> list[Stage]:
-    jobs = CACHE_JOBS if size == "paper" else 1
+    """Return the stages that train, one for each seed.
+
+    Args:
+        options: of the command line.
+        arguments: of :func:`systems.generator_stages.train`, all but the seed.
+        after: stages that compute latents.
+        resources: of each.
+    """
     return [
         Stage(
             name=run_name(seed),
             function="systems.generator_stages:train",
-            arguments={"size": size, "seed": seed, "steps": steps, "model": model},
-            after=cache_names(jobs),
+            arguments={**arguments, "seed": seed},
+            after=after,
             resources=resources,
             array="train",
         )
@@ -164,36 +172,54 @@ def run_name(seed: int) -> str:
     return "train" if seed == 0 else f"train-seed-{seed}"
 
 
+def samples(
+    options: Options,
+    drawn: Mapping[str, dict[str, Any]],
+    functions: tuple[str, str],
+    resources: Resources,
+) -> list[Stage]:
+    """Return the stages that draw samples of every run, and those that measure a run's.
+
+    Args:
+        options: of the command line.
+        drawn: by name, the arguments of the first function, all but the run and its seed.
+        functions: that draws samples, and that measures those of ``names``.
+        resources: of each.
+    """
+    draw, measure_them = functions
+    stages, measures = [], []
+    for seed in range(options.seeds):
+        names = [f"{name}-seed-{seed}" for name in drawn]
+        stages += [
+            Stage(
+                name=name,
+                function=draw,
+                arguments={"model": run_name(seed), **arguments, "seed": seed},
+                after=(run_name(seed),),
+                resources=resources,
+                array="sample",
+            )
+            for name, arguments in zip(names, drawn.values(), strict=True)
+        ]
+        measures.append(
+            Stage(
+                name=f"measure-seed-{seed}",
+                function=measure_them,
+                arguments={"names": names},
+                after=tuple(names),
+                resources=resources,
+            )
+        )
+    return [*stages, *measures]
+
+
 def _samples(options: Options, count: int, batch_size: int, resources: Resources) -> list[Stage]:
-    stages = [
-        Stage(
-            name=f"{setting}-seed-{seed}",
-            function="systems.sampling_stages:sample_levels",
-            arguments={
-                "model": run_name(seed),
-                "count": count,
-                "settings": values,
-                "batch_size": batch_size,
-                "seed": seed,
-            },
-            after=(run_name(seed),),
-            resources=resources,
-            array="sample",
-        )
-        for seed in range(options.seeds)
+    drawn = {
+        setting: {"count": count, "settings": values, "batch_size": batch_size}
         for setting, values in SAMPLING.items()
-    ]
-    measures = [
-        Stage(
-            name=f"measure-seed-{seed}",
-            function="train_dit:measure",
-            arguments={"names": [f"{setting}-seed-{seed}" for setting in SAMPLING]},
-            after=tuple(f"{setting}-seed-{seed}" for setting in SAMPLING),
-            resources=resources,
-        )
-        for seed in range(options.seeds)
-    ]
-    return stages + measures
+    }
+    functions = ("systems.sampling_stages:sample_levels", "train_dit:measure")
+    return samples(options, drawn, functions, resources)
 
 
 def recipe_of(options: Options) -> Recipe:

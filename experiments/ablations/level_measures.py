@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dcs_common.psnr import psnr
 from dcs_common.resample import resize
+from dcs_eval.pictures import spread
 from dcs_tok import DCSTok
 from dcs_tok.data.sources import SampleOpener, find_samples
 from dcs_tok.training.latent_statistics import LatentStatistics
@@ -33,12 +34,11 @@ def held_out_crops(sources: Sequence[str | PathLike[str]], size: int, count: int
             "Pictures to measure on must be PNG, JPEG or WebP files, but there are none in "
             f"{', '.join(map(str, sources))}. Name other folders with `--held-out`."
         )
-    # Of more pictures than crops, every so many, so that no part of a data set decides alone.
-    found = found[:: max(1, len(found) // count)][:count]
-    each, opener = -(-count // len(found)), SampleOpener()
+    chosen = spread(found, count)  # so that no part of a data set decides alone
+    each, opener = -(-count // len(chosen)), SampleOpener()
     crops = [
         crop
-        for sample in found
+        for sample in chosen
         for crop in _crops(opener.read_picture(sample).float() / 255, size, each)
     ]
     return torch.stack(crops[:count])

@@ -168,15 +168,14 @@ def text_table() -> Table:
 def _sheet_of_photos(context: Context) -> Picture:
     """Show some samples of every caption: a row for each photo, wordings side by side."""
     level = _levels(context)
-    rows = []
-    for photo, trained in TRAINED.items():
-        parts = []
-        for number, caption in enumerate(trained):
-            parts.append(_drawn(context, "trained", photo, number, len(trained), level, caption))
-        for number, caption in enumerate(UNSEEN[photo]):
-            drawn = len(UNSEEN[photo])
-            parts.append(_drawn(context, "unseen", photo, number, drawn, level, caption))
-        rows.append(parts)
+    rows = [
+        [
+            _drawn(context, wording, photo, number, len(captions), level, caption)
+            for wording, captions in (("trained", trained), ("unseen", UNSEEN[photo]))
+            for number, caption in enumerate(captions)
+        ]
+        for photo, trained in TRAINED.items()
+    ]
     return Picture(
         name="samples",
         pixels=sheet(rows),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dcs_eval.comparison.short_side import at_short_side
+from dcs_eval.pictures import spread
 from dcs_tok.data.sources import SampleOpener, find_samples
 from dcs_tok.patch_moments import detail
 from launching import Options
@@ -81,7 +82,7 @@ def each_sample(
     photos: Iterator[tuple[str, Tensor]]
     if options.held_out:
         found, opener = find_samples(options.held_out, ("picture",)), SampleOpener()
-        chosen = found if most is None else found[:: max(1, len(found) // most)][:most]
+        chosen = found if most is None else spread(found, most)
         photos = (
             (PurePosixPath(one.name).stem, opener.read_picture(one)[None].float() / 255)
             for one in chosen

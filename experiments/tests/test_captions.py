@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from captioned_pictures import captioned_options
+from captioned_pictures import CAPTIONS, captioned_options
 
 from dcs_dit import DCSDiT
 from dcs_dit.transformers_text import TransformersTextEncoder
@@ -22,16 +22,6 @@ from systems.photo_captions import TRAINED, UNSEEN
 from systems.sheets import with_caption
 from systems.small_text_encoder import WIDTH, write_text_encoder
 from text_to_image import measure
-
-CAPTIONS = ("an owl at night", "a bee")
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    write_text_encoder(folder, [*CAPTIONS, "a fox"])
-    return folder
-
 
 # ---------------------------------------------------------------- the encoder
 

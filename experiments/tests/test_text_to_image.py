@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from captioned_pictures import captioned_options
+from captioned_pictures import CAPTIONS, captioned_options
 from finished_run import finished_run
 from generator_steps import shrunken, step
 
@@ -17,7 +17,6 @@ from launching import Options
 from reports.text_to_image import caption_claim, report
 from systems.generator_stages import small_generator
 from systems.photo_captions import TRAINED
-from systems.small_text_encoder import write_text_encoder
 from text_to_image import (
     CACHE_JOBS,
     DATA_SETS,
@@ -35,14 +34,6 @@ PAPER = Options(
     labels="captions.csv",
     device="cuda",
 )
-CAPTIONS = ("an owl at night", "a bee")
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    write_text_encoder(folder, [*CAPTIONS, "a fox"])
-    return folder
 
 
 # ---------------------------------------------------------------- the paper's form

@@ -8,6 +8,8 @@ import torch
 from dcs_tok.pictures import write_picture
 from launching import Options
 
+CAPTIONS = ("an owl at night", "a bee")
+
 
 def pictures_of(folder: Path, captions: dict[str, str]) -> tuple[Path, Path]:
     """Write pictures of one grey each, and their table; the class is empty."""
